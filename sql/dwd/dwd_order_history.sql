@@ -1,0 +1,50 @@
+-- A version of an order, with the time from which and until which it was the latest.
+--
+-- grain:  order_id, valid_from
+-- check:  valid_from is null or valid_to is null or valid_from < valid_to
+-- check:  not is_current or valid_to is null
+-- check:  select landed, kept
+--         from (
+--             select count(*) as landed
+--             from (
+--                 select distinct order_id, coalesce(update_time, order_date) from ods_user_order
+--             )
+--         )
+--         cross join (select count(*) as kept from dwd_order_history)
+--         where landed <> kept
+-- tags:   orders
+
+with received as (
+    select *, coalesce(update_time, order_date) as change_time from ods_user_order
+),
+
+ordered as (
+    select
+        *,
+        lead(order_id) over sorted as next_order_id,
+        lead(change_time) over sorted as next_change_time
+    from received
+    window sorted as (order by order_id, change_time nulls first, arrival_dt, file, row_number)
+)
+
+select
+    dt, -- day of this version's order_date, NULL on no day
+    order_id, -- the order
+    change_time as valid_from, -- when it became so: update_time, else order_date
+    case when next_order_id = order_id then next_change_time end
+        as valid_to, -- when the next version took over, NULL for the latest
+    next_order_id is distinct from order_id as is_current, -- whether it is the latest version
+    order_date, -- when the order was placed
+    user_id, -- who placed it
+    order_type, -- type, as the shop codes it
+    order_status, -- status, as the shop codes it
+    pay_id, -- the payment
+    update_time, -- when the order was last changed, NULL while unpaid
+    order_money, -- amount of the order
+    arrival_dt, -- day the file arrived
+    file, -- file it came in
+    row_number -- its row in the file
+from ordered
+-- Of the rows with one change time the last received is the version.
+where (next_order_id is distinct from order_id)
+    or (next_change_time is distinct from change_time)

@@ -1,0 +1,38 @@
+-- A line of an order: goods bought, in its latest version.
+--
+-- grain:  order_id, goods_id
+-- check:  dt is not distinct from cast(create_time as date)
+-- check:  select landed, kept
+--         from (
+--             select count(*) as landed
+--             from (select distinct order_id, goods_id from ods_order_item)
+--         )
+--         cross join (select count(*) as kept from dwd_order_item)
+--         where landed <> kept
+-- tags:   orders
+
+with version as (
+    select
+        *,
+        lead(order_id) over sorted as next_order_id,
+        lead(goods_id) over sorted as next_goods_id
+    from ods_order_item
+    window sorted as (
+        order by order_id, goods_id, create_time nulls first, arrival_dt, file, row_number
+    )
+)
+
+select
+    dt, -- day of create_time, NULL on no day
+    order_id, -- the order
+    goods_id, -- the goods
+    create_time, -- when the line was written
+    goods_amount as units, -- number of pieces
+    curr_price as line_money, -- price of the whole line, not of one piece
+    arrival_dt, -- day the file arrived
+    file, -- file it came in
+    row_number -- its row in the file
+from version
+-- The last version of a key is the latest.
+where (next_order_id is distinct from order_id)
+    or (next_goods_id is distinct from goods_id)

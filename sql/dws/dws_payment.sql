@@ -1,0 +1,31 @@
+-- A payment together with its order, on the day it was paid.
+--
+-- grain:  pay_id
+-- check:  dt is not distinct from cast(pay_time as date)
+-- check:  select loaded, kept
+--         from (select count(*) as loaded from dwd_payment)
+--         cross join (select count(*) as kept from dws_payment)
+--         where loaded <> kept
+-- tags:   orders
+
+with payment as (
+    select * from dwd_payment
+),
+
+placed as (
+    select * from dwd_order
+)
+
+select
+    payment.dt, -- day of pay_time, NULL on no day
+    payment.pay_id, -- the payment
+    payment.order_id, -- the order paid, NULL when not known
+    placed.order_id is not null as is_order_loaded, -- whether the order has arrived
+    placed.user_id, -- who placed the order
+    placed.order_date, -- when the order was placed
+    payment.pay_type, -- means of payment, -1 when not known
+    payment.pay_time, -- when it was paid
+    payment.pay_money -- amount paid
+from placed
+-- Right: a payment counts even if its order is not known or has not arrived.
+right join payment on placed.order_id = payment.order_id

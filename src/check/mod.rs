@@ -1,0 +1,146 @@
+//! Checks: what must hold of staged rows before anybody may see them.
+//!
+//! The grain is always unique. A header check is a boolean over one row (true or NULL), or a query whose rows are
+//! violations; in both the model's own name means its staged partitions only. A failed check publishes nothing.
+
+use anyhow::{Context, Result};
+use arrow::array::{AsArray, RecordBatch};
+use arrow::compute::concat_batches;
+use arrow::datatypes::Int64Type;
+use datafusion::common::{ParamValues, ScalarValue};
+use datafusion::execution::context::SessionContext;
+
+use crate::date::BizDate;
+
+/// How many violating rows a report shows.
+const SHOWN_ROWS: usize = 10;
+
+/// What a failed check does to the partitions it looked at.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Severity {
+    /// They are not published.
+    Fail,
+    /// They are published, and the violation is told.
+    Warn,
+}
+
+/// What a check is made of.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Rule {
+    /// No two rows share these columns.
+    Unique(Vec<String>),
+    /// A boolean expression that is true or NULL for each row.
+    Row(String),
+    /// A query that returns the violating rows; with `$dt` it runs once a day.
+    Query(String),
+}
+
+/// One check of a model.
+#[derive(Clone, Debug)]
+pub struct Check {
+    /// What must hold.
+    pub rule: Rule,
+    /// What a violation does.
+    pub severity: Severity,
+    /// Where it is written, for instance `sql/app/app_open.sql:5`.
+    pub origin: String,
+}
+
+/// A check that found violations.
+#[derive(Clone, Debug)]
+pub struct Violation {
+    /// The check, as it is written.
+    pub check: String,
+    /// What it does to the partitions.
+    pub severity: Severity,
+    /// Where it is written.
+    pub origin: String,
+    /// How many rows violate it.
+    pub rows: u64,
+    /// Some of them, as a small table.
+    pub sample: String,
+}
+
+impl std::fmt::Display for Violation {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let rows = if self.rows == 1 { "1 row violates".to_owned() } else { format!("{} rows violate", self.rows) };
+        write!(f, "{}: {rows} `{}`\n{}", self.origin, self.check, self.sample)
+    }
+}
+
+/// Runs all checks of a model against a session in which its name means the staged rows.
+///
+/// # Errors
+/// When a check itself cannot be run (wrong SQL, storage).
+pub async fn run(session: &SessionContext, model: &str, checks: &[Check], days: &[BizDate]) -> Result<Vec<Violation>> {
+    let mut violations = Vec::new();
+    let rows: Vec<(&Check, &str)> = checks
+        .iter()
+        .filter_map(|check| match &check.rule {
+            Rule::Row(expression) => Some((check, expression.as_str())),
+            _ => None,
+        })
+        .collect();
+    if !rows.is_empty() {
+        violations.extend(check_rows(session, model, &rows).await?);
+    }
+    for check in checks {
+        let (sql, text) = match &check.rule {
+            Rule::Row(_) => continue,
+            Rule::Unique(grain) => {
+                let key = grain.join(", ");
+                let sql = format!("select {key}, count(*) as rows from {model} group by {key} having count(*) > 1");
+                (sql, format!("grain: {key} is unique"))
+            }
+            Rule::Query(sql) => (sql.clone(), sql.clone()),
+        };
+        let runs: Vec<Option<BizDate>> =
+            if sql.contains("$dt") { days.iter().copied().map(Some).collect() } else { vec![None] };
+        for day in runs {
+            if let Some((count, sample)) = violating(session, &sql, day).await.with_context(|| check.origin.clone())? {
+                violations.push(violation(check, &text, count, sample));
+                break;
+            }
+        }
+    }
+    Ok(violations)
+}
+
+/// All row checks in one pass; only a failing one is asked for its rows.
+async fn check_rows(session: &SessionContext, model: &str, checks: &[(&Check, &str)]) -> Result<Vec<Violation>> {
+    let counts: Vec<String> =
+        checks.iter().map(|(_, text)| format!("count(*) filter (where ({text}) is false)")).collect();
+    let sql = format!("select {} from {model}", counts.join(", "));
+    let frame = session.sql(&sql).await.with_context(|| checks.first().map(|c| c.0.origin.clone()).unwrap_or_default());
+    let batches = frame?.collect().await?;
+    let mut violations = Vec::new();
+    for (index, (check, text)) in checks.iter().enumerate() {
+        let count: i64 = batches.iter().map(|b| b.column(index).as_primitive::<Int64Type>().value(0)).sum();
+        if count > 0 {
+            let sql = format!("select * from {model} where ({text}) is false limit {SHOWN_ROWS}");
+            let sample = violating(session, &sql, None).await?.map(|(_, sample)| sample).unwrap_or_default();
+            violations.push(violation(check, text, count.unsigned_abs(), sample));
+        }
+    }
+    Ok(violations)
+}
+
+fn violation(check: &Check, text: &str, rows: u64, sample: String) -> Violation {
+    let text = text.split_whitespace().collect::<Vec<_>>().join(" ");
+    Violation { check: text, severity: check.severity, origin: check.origin.clone(), rows, sample }
+}
+
+async fn violating(session: &SessionContext, sql: &str, day: Option<BizDate>) -> Result<Option<(u64, String)>> {
+    let mut frame = session.sql(sql).await?;
+    if let Some(day) = day {
+        let dt = ScalarValue::Date32(Some(day.days()));
+        frame = frame.with_param_values(ParamValues::from(vec![("dt", dt)]))?;
+    }
+    let batches = frame.collect().await?;
+    let rows: usize = batches.iter().map(RecordBatch::num_rows).sum();
+    let Some(first) = batches.first().filter(|_| rows > 0) else { return Ok(None) };
+    let shown = concat_batches(&first.schema(), &batches)?;
+    let shown = shown.slice(0, rows.min(SHOWN_ROWS));
+    let sample = arrow::util::pretty::pretty_format_batches(&[shown])?.to_string();
+    Ok(Some((rows as u64, sample)))
+}

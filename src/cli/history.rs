@@ -1,0 +1,172 @@
+//! `strata history`: what each run did.
+
+use anyhow::Result;
+use serde_json::Value;
+
+use super::args::Results;
+use super::grid::{Cell, Grid};
+use super::operations;
+use super::output::write_to;
+use super::render::{Style, write_grid};
+use super::session::Session;
+use crate::error::Exit;
+use crate::run::RunRow;
+
+/// Shows what each run did: when, how long, what it read, built, rejected and exported
+#[derive(clap::Args)]
+#[command(after_help = "Examples:
+  strata history
+  strata history --limit 100 --format csv
+  strata history 20260105T010203123-04711")]
+pub struct Args {
+    /// One run, in detail [default: the latest runs, a line each]
+    #[arg(value_name = "RUN")]
+    run: Option<String>,
+    /// How many runs to show
+    #[arg(long, value_name = "N", default_value_t = 20)]
+    limit: usize,
+    #[command(flatten)]
+    results: Results,
+}
+
+impl Args {
+    pub(super) fn run(self, session: &Session) -> Result<Exit> {
+        let runs = operations::runs(session, session.config()?, self.run.as_deref(), self.limit)?;
+        let grid = match (&self.run, runs.as_slice()) {
+            (Some(_), [run]) => detail(&run.record),
+            _ => list(&runs),
+        };
+        let Results { format, output } = self.results;
+        let style = if output.is_some() { Style::Plain } else { session.style() };
+        write_to(output.as_deref(), |out| write_grid(out, &grid, format, style))?;
+        Ok(Exit::Done)
+    }
+}
+
+fn list(runs: &[RunRow]) -> Grid {
+    let names = ["run", "started", "outcome", "to", "seconds#", "read#", "landed#", "built#", "changed#", "exported#"];
+    let mut grid = Grid::new(&names);
+    for RunRow { run, record } in runs {
+        let sum =
+            |part: &str, field: &str| Cell::from(parts(record, part).filter_map(|p| p[field].as_u64()).sum::<u64>());
+        grid.push([
+            run.as_str().into(),
+            cell(&record["started"]),
+            cell(&record["outcome"]),
+            cell(&record["to"]),
+            seconds(&record["seconds"]),
+            sum("sources", "read"),
+            sum("sources", "landed"),
+            sum("models", "built"),
+            sum("models", "changed"),
+            sum("exports", "partitions"),
+        ]);
+    }
+    grid
+}
+
+/// One run: a row for each source that had something new, each model that was built and each export.
+fn detail(record: &Value) -> Grid {
+    let mut grid =
+        Grid::new(&["part", "name", "result", "rows#", "rejected#", "built#", "changed#", "seconds#", "reason"]);
+    for source in parts(record, "sources").filter(|s| s["read"].as_u64() != Some(0)) {
+        let rejected: u64 = source["rejected"].as_object().into_iter().flatten().filter_map(|(_, n)| n.as_u64()).sum();
+        let name = cell(&source["source"]);
+        let (rows, built) = (cell(&source["landed"]), cell(&source["partitions"]));
+        grid.push([
+            "ingest".into(),
+            name,
+            "landed".into(),
+            rows,
+            rejected.into(),
+            built,
+            Cell::Null,
+            Cell::Null,
+            Cell::Null,
+        ]);
+    }
+    for model in parts(record, "models") {
+        let reason = if model["error"].is_string() { &model["error"] } else { &model["reason"] };
+        grid.push([
+            "build".into(),
+            cell(&model["model"]),
+            cell(&model["result"]),
+            cell(&model["rows"]),
+            Cell::Null,
+            cell(&model["built"]),
+            cell(&model["changed"]),
+            seconds(&model["seconds"]),
+            cell(reason),
+        ]);
+    }
+    for export in parts(record, "exports") {
+        let (name, rows, built) = (cell(&export["export"]), cell(&export["rows"]), cell(&export["partitions"]));
+        grid.push([
+            "export".into(),
+            name,
+            "exported".into(),
+            rows,
+            Cell::Null,
+            built,
+            Cell::Null,
+            Cell::Null,
+            Cell::Null,
+        ]);
+    }
+    grid
+}
+
+fn parts<'a>(record: &'a Value, part: &str) -> impl Iterator<Item = &'a Value> {
+    record[part].as_array().into_iter().flatten()
+}
+
+fn seconds(value: &Value) -> Cell {
+    value.as_f64().map_or(Cell::Null, |seconds| Cell::Bare(format!("{seconds:.2}")))
+}
+
+/// A value of a record as a cell; a record of another version may lack it.
+fn cell(value: &Value) -> Cell {
+    match value {
+        Value::Null => Cell::Null,
+        Value::String(text) => text.as_str().into(),
+        number => Cell::Bare(number.to_string()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn a_run_is_a_line_with_its_sums() {
+        let record = json!({
+            "started": "2026-01-17T01:00:00.000Z", "outcome": "done", "to": "2026-01-16", "seconds": 4.2149,
+            "sources": [{"read": 10, "landed": 8}, {"read": 5, "landed": 5}],
+            "models": [{"built": 3, "changed": 2}],
+            "exports": [{"partitions": 7}],
+        });
+        let grid = list(&[RunRow { run: "r1".into(), record }]);
+        let bare = |text: &str| Cell::Bare(text.to_owned());
+        let expected = ["4.21", "15", "13", "3", "2", "7"].map(bare);
+        assert_eq!(grid.rows[0][..2], ["r1".into(), "2026-01-17T01:00:00.000Z".into()]);
+        assert_eq!(grid.rows[0][4..], expected);
+    }
+
+    #[test]
+    fn a_record_of_another_version_leaves_cells_empty() {
+        let grid = list(&[RunRow { run: "r1".into(), record: json!({"format": 99}) }]);
+        assert_eq!(grid.rows[0][1], Cell::Null);
+        assert!(detail(&json!({})).rows.is_empty());
+    }
+
+    #[test]
+    fn a_run_in_detail_shows_what_failed_and_why() {
+        let failed =
+            json!({"model": "dwd_order", "result": "failed", "error": "no such column", "reason": "never built"});
+        let grid = detail(&json!({"models": [failed]}));
+        assert_eq!(grid.rows[0][2], "failed".into());
+        assert_eq!(grid.rows[0].last(), Some(&"no such column".into()));
+    }
+}

@@ -1,0 +1,80 @@
+//! Where commands meet [`crate::run`]: one function an operation, so that a command's file has only its options.
+
+use anyhow::Result;
+use arrow::array::RecordBatch;
+
+use super::args::{Days, Selection};
+use super::session::Session;
+use super::summary::summary;
+use crate::config::Config;
+use crate::error::Exit;
+use crate::run::{self, ModelRow, RunRequest, RunRow, Step, Vitals};
+
+/// A request for these steps, days and models, neither forced nor patient; says which days it is about.
+pub fn request(
+    session: &Session,
+    config: &Config,
+    steps: &[Step],
+    days: &Days,
+    selection: Selection,
+) -> Result<RunRequest> {
+    let span = days.resolve(config, session.now_ms)?;
+    if steps != [Step::Ingest] {
+        session.terminal.note(&format!("business days {span}, zone {}", config.timezone));
+    }
+    Ok(RunRequest {
+        steps: steps.to_vec(),
+        sources: Vec::new(),
+        select: selection.select,
+        exclude: selection.exclude,
+        from: span.from,
+        to: span.to,
+        force: false,
+        wait: std::time::Duration::ZERO,
+        command: session.command_line(),
+    })
+}
+
+/// Does what a request says, reporting to the terminal; the summary is the last thing said.
+pub fn run(session: &Session, config: Config, request: &RunRequest) -> Result<Exit> {
+    let context = session.context(config);
+    let report = session.block_on(&context, run::run(&context, request))?;
+    session.terminal.note(&summary(&report));
+    Ok(report.exit(session.strict))
+}
+
+/// What a run would build, and why, as text.
+pub fn plan(session: &Session, config: Config, request: &RunRequest) -> Result<String> {
+    let context = session.context(config);
+    let plan = session.block_on(&context, run::plan(&context, request))?;
+    Ok(if plan.is_empty() { "nothing to build: all is fresh\n".to_owned() } else { plan.to_string() })
+}
+
+/// The rows that a query gives; at least one batch, which may have none.
+pub fn query(session: &Session, config: Config, sql: &str) -> Result<Vec<RecordBatch>> {
+    let context = session.context(config);
+    session.block_on(&context, run::query(&context, sql))
+}
+
+/// The selected models and what is published of them.
+pub fn models(session: &Session, config: Config, selection: &Selection) -> Result<Vec<ModelRow>> {
+    let context = session.context(config);
+    session.block_on(&context, run::models(&context, &selection.select, &selection.exclude))
+}
+
+/// All about one model, as text.
+pub fn describe(session: &Session, config: Config, model: &str) -> Result<String> {
+    let context = session.context(config);
+    session.block_on(&context, run::describe(&context, model))
+}
+
+/// The latest runs, newest first, or one of them.
+pub fn runs(session: &Session, config: Config, wanted: Option<&str>, limit: usize) -> Result<Vec<RunRow>> {
+    run::runs(&session.context(config), wanted, limit)
+}
+
+/// What only the warehouse itself can tell the doctor.
+pub fn vitals(session: &Session, config: Config) -> Result<Vitals> {
+    let context = session.context(config);
+    session.block_on(&context, run::vitals(&context))
+}

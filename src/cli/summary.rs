@@ -1,0 +1,155 @@
+//! The last words of a run: what came in, what was built, what went out, what failed. Pure.
+
+use std::time::Duration;
+
+use super::wording::{count, counted, duration};
+use crate::run::{ModelReport, ModelResult, RunReport, SourceReport};
+
+/// A run's summary: a line a step that did something, and one for how it ended.
+///
+/// ```text
+/// ingest   user_action   54 files   16,200 read = 16,012 landed + 188 rejected (bad_type 12, no_visitor 176)
+/// build    31 models, 503 partitions, 12,480 rows
+/// export   metrics: 16 tables, 256 partitions, 4,000 rows
+/// done in 4.21 s, up to 2026-01-16 (Asia/Shanghai), run 20260117T010000000-04711
+/// ```
+pub fn summary(report: &RunReport) -> String {
+    if report.did_nothing() {
+        let checked = if report.warnings.is_empty() { String::new() } else { told(&report.warnings) };
+        return format!("nothing new, all is fresh{checked}; {}", ending(report));
+    }
+    let mut lines = Vec::new();
+    lines.extend(report.sources.iter().filter(|s| s.read > 0 || s.files > 0).map(source_line));
+    lines.extend(build_line(&report.models));
+    for export in report.exports.iter().filter(|e| e.partitions > 0) {
+        let (tables, partitions) =
+            (counted(export.tables as u64, "table"), counted(export.partitions as u64, "partition"));
+        lines.push(format!("export   {}: {tables}, {partitions}, {}", export.export, counted(export.rows, "row")));
+    }
+    let result = if report.failures.is_empty() {
+        format!("done{}", told(&report.warnings))
+    } else {
+        lines.extend(unbuilt_line(&report.models));
+        format!("FAILED ({})", counted(report.failures.len() as u64, "failure"))
+    };
+    lines.push(format!("{result} {}", ending(report)));
+    lines.join("\n")
+}
+
+fn ending(report: &RunReport) -> String {
+    let took = duration(Duration::try_from_secs_f64(report.seconds).unwrap_or_default());
+    let to = report.to.map_or_else(String::new, |day| format!(", up to {day} ({})", report.timezone));
+    format!("in {took}{to}, run {}", report.run)
+}
+
+fn told(warnings: &[String]) -> String {
+    if warnings.is_empty() { String::new() } else { format!(" with {}", counted(warnings.len() as u64, "warning")) }
+}
+
+fn source_line(source: &SourceReport) -> String {
+    let SourceReport { source, files, read, landed, rejected, .. } = source;
+    let total = rejected.values().sum::<u64>();
+    let reasons: Vec<String> = rejected.iter().map(|(reason, n)| format!("{reason} {}", count(*n))).collect();
+    let reasons = if reasons.is_empty() { String::new() } else { format!(" ({})", reasons.join(", ")) };
+    format!(
+        "ingest   {source}: {}, {} read = {} landed + {} rejected{reasons}",
+        counted(*files as u64, "file"),
+        count(*read),
+        count(*landed),
+        count(total)
+    )
+}
+
+fn build_line(models: &[ModelReport]) -> Option<String> {
+    let built: Vec<&ModelReport> = models.iter().filter(|m| m.built > 0).collect();
+    let sum = |of: fn(&ModelReport) -> usize| built.iter().map(|m| of(m)).sum::<usize>() as u64;
+    let (partitions, changed) = (sum(|m| m.built), sum(|m| m.changed));
+    let rows: u64 = built.iter().map(|m| m.rows).sum();
+    let mut line = format!(
+        "build    {}, {}, {}",
+        counted(built.len() as u64, "model"),
+        counted(partitions, "partition"),
+        counted(rows, "row")
+    );
+    if changed < partitions {
+        line.push_str(&format!(", {} as before", count(partitions - changed)));
+    }
+    (!built.is_empty()).then_some(line)
+}
+
+/// Names what was not published, which may have scrolled away.
+fn unbuilt_line(models: &[ModelReport]) -> Option<String> {
+    let of = |wanted: &[ModelResult]| -> Vec<&str> {
+        models.iter().filter(|m| wanted.contains(&m.result)).map(|m| m.model.as_str()).collect()
+    };
+    let failed = of(&[ModelResult::Failed, ModelResult::ChecksFailed]);
+    let skipped = of(&[ModelResult::Skipped]);
+    let skipped = if skipped.is_empty() { String::new() } else { format!("; skipped: {}", skipped.join(", ")) };
+    (!failed.is_empty()).then(|| format!("not published: {}{skipped}", failed.join(", ")))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::run::ExportReport;
+
+    fn report() -> RunReport {
+        RunReport {
+            format: 1,
+            run: "r1".to_owned(),
+            started: "2026-01-17T01:00:00.000Z".to_owned(),
+            timezone: "Asia/Shanghai".to_owned(),
+            to: "2026-01-16".parse().ok(),
+            outcome: "done",
+            seconds: 4.21,
+            sources: Vec::new(),
+            models: Vec::new(),
+            exports: Vec::new(),
+            warnings: Vec::new(),
+            failures: Vec::new(),
+        }
+    }
+
+    #[test]
+    fn a_run_that_found_nothing_new_says_so_on_one_line() {
+        let said = summary(&report());
+        assert_eq!(said, "nothing new, all is fresh; in 4.21 s, up to 2026-01-16 (Asia/Shanghai), run r1");
+    }
+
+    #[test]
+    fn the_books_of_each_source_are_shown() {
+        let source = SourceReport {
+            source: "user_action".to_owned(),
+            files: 1,
+            read: 1_200,
+            landed: 1_190,
+            rejected: [("bad_type".to_owned(), 3), ("no_visitor".to_owned(), 7)].into(),
+            partitions: 2,
+        };
+        let model = ModelReport { built: 3, changed: 2, rows: 1, ..ModelReport::new("dws_x") };
+        let export = ExportReport { export: "metrics".to_owned(), tables: 1, partitions: 3, rows: 9 };
+        let said = summary(&RunReport {
+            sources: vec![source],
+            models: vec![model],
+            exports: vec![export],
+            warnings: vec!["odd".to_owned()],
+            ..report()
+        });
+        let expected = "\
+ingest   user_action: 1 file, 1,200 read = 1,190 landed + 10 rejected (bad_type 3, no_visitor 7)
+build    1 model, 3 partitions, 1 row, 1 as before
+export   metrics: 1 table, 3 partitions, 9 rows
+done with 1 warning in 4.21 s, up to 2026-01-16 (Asia/Shanghai), run r1";
+        assert_eq!(said, expected);
+    }
+
+    #[test]
+    fn what_was_not_published_is_named_with_what_depends_on_it() {
+        let failed = ModelReport { result: ModelResult::ChecksFailed, ..ModelReport::new("dwd_order") };
+        let models = vec![failed, ModelReport::skipped("app_gmv", "a check of dwd_order failed")];
+        let said = summary(&RunReport { models, failures: vec!["x".to_owned()], ..report() });
+        let expected = "not published: dwd_order; skipped: app_gmv\n\
+                        FAILED (1 failure) in 4.21 s, up to 2026-01-16 (Asia/Shanghai), run r1";
+        assert_eq!(said, expected);
+    }
+}

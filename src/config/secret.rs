@@ -1,0 +1,117 @@
+//! Text that may hold a password: it shows as `mysql://user:***@host` wherever it is printed, debug output included.
+
+use std::fmt;
+
+/// A text with secrets in it, as a rule a URL; only [`Secret::reveal`] gives them away.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Secret(String);
+
+impl Secret {
+    /// Wraps a text.
+    pub fn new(text: impl Into<String>) -> Self {
+        Self(text.into())
+    }
+
+    /// The text as it is, for the library that connects with it and for nobody else.
+    pub fn reveal(&self) -> &str {
+        &self.0
+    }
+}
+
+impl fmt::Display for Secret {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        // The whole text is one URL here, so that even a password with quotes or spaces in it is found.
+        match self.0.split_once("://") {
+            Some((scheme, rest)) => write!(f, "{scheme}://{}", redact_parameters(&redact_word(rest))),
+            None => f.write_str(&redact(&self.0)),
+        }
+    }
+}
+
+impl fmt::Debug for Secret {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(self, f)
+    }
+}
+
+/// Blots out passwords in any text: those of URLs (`://user:…@`), and the values of `password=` and its like.
+pub fn redact(text: &str) -> String {
+    redact_parameters(&redact_urls(text))
+}
+
+fn redact_urls(text: &str) -> String {
+    let mut clear = String::with_capacity(text.len());
+    let mut rest = text;
+    while let Some(at) = rest.find("://") {
+        let (before, after) = rest.split_at(at + 3);
+        clear.push_str(before);
+        let (word, tail) = after.split_at(after.find(ends_word).unwrap_or(after.len()));
+        clear.push_str(&redact_word(word));
+        rest = tail;
+    }
+    clear + rest
+}
+
+/// Blots out what lies between the first `:` and the last `@`: a password with an unescaped `/` or `@` is wrong, but is
+/// still a password. The name of a variable (`${MYSQL_PASSWORD}`) is none.
+fn redact_word(word: &str) -> String {
+    let is_variable =
+        |text: &str| text.starts_with("${") && text.find('}') == Some(text.len() - 1) && !text.contains(":-");
+    match (word.find(':'), word.rfind('@')) {
+        (Some(colon), Some(host)) if colon < host && !is_variable(&word[colon + 1..host]) => {
+            format!("{}***{}", &word[..=colon], &word[host..])
+        }
+        _ => word.to_owned(),
+    }
+}
+
+fn redact_parameters(text: &str) -> String {
+    const NAMES: [&str; 4] = ["password=", "secret=", "token=", "secret_access_key="];
+    let lower = text.to_ascii_lowercase();
+    let mut clear = String::with_capacity(text.len());
+    let mut done = 0;
+    while done < text.len() {
+        let next = NAMES.iter().filter_map(|n| lower[done..].find(n).map(|at| done + at + n.len())).min();
+        let Some(value) = next else { break };
+        let end = text[value..].find(|c| ends_word(c) || c == '&').map_or(text.len(), |i| value + i);
+        clear.push_str(&text[done..value]);
+        clear.push_str(if end > value { "***" } else { "" });
+        done = end;
+    }
+    clear + &text[done..]
+}
+
+fn ends_word(c: char) -> bool {
+    c.is_whitespace() || matches!(c, '"' | '\'' | '`' | '<' | '>' | '|')
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn passwords_of_urls_are_blotted_out_in_any_text() {
+        for (text, expected) in [
+            ("mysql://u:p@host:3306/mall", "mysql://u:***@host:3306/mall"),
+            ("url = \"mysql://u:a@b/c@host/x\" # prod", "url = \"mysql://u:***@host/x\" # prod"),
+            ("a://u:p@h, then b://v:q@i.", "a://u:***@h, then b://v:***@i."),
+            ("mysql://u:${PASSWORD}@host", "mysql://u:${PASSWORD}@host"),
+            ("mysql://u:${PASSWORD:-mine}@host", "mysql://u:***@host"),
+            ("mysql://u@host", "mysql://u@host"),
+            ("https://host:80/path", "https://host:80/path"),
+            ("s3://b?region=x&secret_access_key=k7&a=b", "s3://b?region=x&secret_access_key=***&a=b"),
+            ("Password=hunter2 rest", "Password=*** rest"),
+            ("://", "://"),
+        ] {
+            assert_eq!(redact(text), expected);
+        }
+    }
+
+    #[test]
+    fn debug_output_keeps_the_secret() {
+        let secret = Secret::new("mysql://u:p@host");
+        assert_eq!(format!("{secret} {secret:?}"), "mysql://u:***@host mysql://u:***@host");
+        assert_eq!(secret.reveal(), "mysql://u:p@host");
+        assert_eq!(Secret::new("mysql://u:a \"b@host").to_string(), "mysql://u:***@host");
+    }
+}

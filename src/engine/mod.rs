@@ -1,0 +1,79 @@
+//! The engine: DataFusion sessions over the lake, with a memory limit, spilling, and the warehouse's functions.
+//!
+//! It knows tables and SQL, not models: what is built, when and whether it may be published is decided above.
+
+mod functions;
+mod scan;
+mod schemas;
+
+use std::sync::Arc;
+
+use anyhow::{Context, Result};
+use arrow::array::RecordBatch;
+use datafusion::execution::context::{SessionConfig, SessionContext};
+use datafusion::execution::memory_pool::{FairSpillPool, TrackConsumersPool};
+use datafusion::execution::runtime_env::{RuntimeEnv, RuntimeEnvBuilder};
+use datafusion::prelude::SQLOptions;
+
+pub use functions::{Calendar, register_calendar};
+pub use scan::{LakeScan, cast_batch};
+pub use schemas::{Seeds, register_lake};
+
+use crate::date::Zone;
+use crate::lake::Lake;
+
+/// How many consumers an out-of-memory message names.
+const NAMED_CONSUMERS: usize = 3;
+
+/// One engine for a run: sessions made from it share memory, caches and spill space.
+#[derive(Clone)]
+pub struct Engine {
+    runtime: Arc<RuntimeEnv>,
+    threads: usize,
+    zone: Zone,
+}
+
+impl Engine {
+    /// An engine over a lake's storage with at most `memory` bytes for its operators; above it they spill to disk.
+    ///
+    /// # Errors
+    /// When there is no folder to spill to.
+    pub fn new(lake: &Lake, memory: usize, threads: usize, zone: Zone) -> Result<Self> {
+        let consumers = std::num::NonZeroUsize::new(NAMED_CONSUMERS).context("at least one consumer")?;
+        let pool = Arc::new(TrackConsumersPool::new(FairSpillPool::new(memory), consumers));
+        let runtime = RuntimeEnvBuilder::new().with_memory_pool(pool).build_arc()?;
+        runtime.register_object_store(lake.root(), lake.store());
+        Ok(Self { runtime, threads, zone })
+    }
+
+    /// A session with the warehouse's functions and no tables.
+    pub fn session(&self) -> SessionContext {
+        let mut config = SessionConfig::new()
+            .with_target_partitions(self.threads)
+            .with_information_schema(true)
+            .with_default_catalog_and_schema("strata", "all");
+        let options = config.options_mut();
+        options.catalog.create_default_catalog_and_schema = true;
+        options.sql_parser.collect_spans = true;
+        options.execution.time_zone = Some("+00:00".to_owned());
+        options.execution.parquet.pushdown_filters = true;
+        let session = SessionContext::new_with_config_rt(config, Arc::clone(&self.runtime));
+        functions::register(&session, self.zone);
+        session
+    }
+}
+
+/// Runs a read-only query: no statement that creates, writes or sets anything.
+///
+/// # Errors
+/// When the SQL is wrong, or would change something.
+pub async fn query(session: &SessionContext, sql: &str) -> Result<Vec<RecordBatch>> {
+    let read_only = SQLOptions::new().with_allow_ddl(false).with_allow_dml(false).with_allow_statements(false);
+    let frame = session.sql_with_options(sql, read_only).await?;
+    let schema = Arc::new(frame.schema().as_arrow().clone());
+    let mut batches = frame.collect().await?;
+    if batches.is_empty() {
+        batches.push(RecordBatch::new_empty(schema));
+    }
+    Ok(batches)
+}

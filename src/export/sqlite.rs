@@ -1,0 +1,269 @@
+//! The embedded target: a `SQLite` file. Readers see the state before the transaction until it commits (WAL).
+
+use std::collections::BTreeMap;
+use std::path::Path;
+use std::time::Duration;
+
+use anyhow::{Context, Result, bail};
+use arrow::array::RecordBatch;
+use arrow::datatypes::{DataType, Field, Schema};
+use rusqlite::types::{ToSqlOutput, ValueRef};
+use rusqlite::{Connection, ToSql, Transaction, params, params_from_iter};
+
+use super::rows::{Checksum, Value, decimal_text, rows};
+use super::{ExportRun, ExportTable, Exported, METADATA_TABLE};
+use crate::date::{BizDate, Slot};
+
+/// How long a writer waits for another one.
+const BUSY: Duration = Duration::from_secs(30);
+
+/// How a partition is named in the metadata table when it is no day.
+const NO_DAY: &str = "";
+
+/// Brings the database to the state of the lake in one transaction; `read` gives the rows of partitions.
+pub fn export(
+    path: &Path,
+    tables: &[ExportTable],
+    run: &ExportRun,
+    read: impl Fn(&ExportTable, &[Slot]) -> Result<Vec<RecordBatch>>,
+) -> Result<Vec<Exported>> {
+    let mut connection = Connection::open(path).with_context(|| format!("open {}", path.display()))?;
+    connection.busy_timeout(BUSY)?;
+    connection.pragma_update(None, "journal_mode", "WAL").with_context(|| format!("open {}", path.display()))?;
+    connection.pragma_update(None, "synchronous", "FULL")?;
+    let transaction = connection.transaction_with_behavior(rusqlite::TransactionBehavior::Immediate)?;
+    create_metadata(&transaction)?;
+    let mut exported = Vec::new();
+    for table in tables {
+        let name = table.table.name();
+        let done = export_table(&transaction, table, run, &read).with_context(|| format!("export {name}"))?;
+        exported.extend(done);
+    }
+    transaction.commit().with_context(|| format!("commit the export to {}", path.display()))?;
+    Ok(exported)
+}
+
+fn create_metadata(transaction: &Transaction<'_>) -> Result<()> {
+    transaction.execute_batch(&format!(
+        "create table if not exists {METADATA_TABLE} (
+            table_name text not null, dt text not null, rows bigint not null, checksum text not null,
+            version text not null, run text not null, data_as_of text not null, checks_passed boolean not null,
+            exported_at text not null, primary key (table_name, dt))"
+    ))?;
+    Ok(())
+}
+
+fn export_table(
+    transaction: &Transaction<'_>,
+    table: &ExportTable,
+    run: &ExportRun,
+    read: &impl Fn(&ExportTable, &[Slot]) -> Result<Vec<RecordBatch>>,
+) -> Result<Option<Exported>> {
+    let name = table.table.name();
+    let recreated = migrate(transaction, table)?;
+    let known = if recreated { BTreeMap::new() } else { recorded(transaction, name)? };
+    let changed: Vec<Slot> = table
+        .slots
+        .iter()
+        .filter(|(slot, (version, _))| known.get(&slot_text(**slot)) != Some(&format!("{version:016x}")))
+        .map(|(slot, _)| *slot)
+        .collect();
+    let gone: Vec<String> =
+        known.keys().filter(|text| !table.slots.keys().any(|slot| slot_text(*slot) == **text)).cloned().collect();
+    if changed.is_empty() && gone.is_empty() {
+        return Ok(None);
+    }
+    let has_day = table.table.schema().column_with_name("dt").is_some();
+    for text in changed.iter().map(|slot| slot_text(*slot)).chain(gone.iter().cloned()) {
+        if has_day {
+            transaction.execute(&format!("delete from {} where dt = ?1", quoted(name)), [&text])?;
+        } else {
+            transaction.execute(&format!("delete from {}", quoted(name)), [])?;
+        }
+        transaction.execute(&format!("delete from {METADATA_TABLE} where table_name = ?1 and dt = ?2"), [name, &text])?;
+    }
+    let written = insert(transaction, table, &read(table, &changed)?)?;
+    let mut rows = 0;
+    for slot in &changed {
+        let sum = written.get(&slot_text(*slot)).copied().unwrap_or_default();
+        let expected = table.slots.get(slot).map_or(0, |(_, rows)| *rows);
+        if sum.rows != expected {
+            bail!("dt={}: {} rows read from the lake, {expected} recorded there", slot_text(*slot), sum.rows);
+        }
+        verify(transaction, table, *slot, sum)?;
+        record(transaction, table, *slot, sum, run)?;
+        rows += sum.rows;
+    }
+    Ok(Some(Exported { table: name.to_owned(), partitions: changed.len() + gone.len(), rows }))
+}
+
+/// Creates the table, adds columns it lacks, or makes it anew when its key or types changed (then `true`).
+fn migrate(transaction: &Transaction<'_>, table: &ExportTable) -> Result<bool> {
+    let name = table.table.name();
+    let wanted: Vec<(String, String)> =
+        table.table.schema().fields().iter().map(|f| Ok((f.name().clone(), declared(f)?))).collect::<Result<_>>()?;
+    let mut statement = transaction.prepare("select name, type, pk from pragma_table_info(?1) order by cid")?;
+    let present: Vec<(String, String, u32)> =
+        statement.query_map([name], |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?)))?.collect::<Result<_, _>>()?;
+    drop(statement);
+    let mut key: Vec<(u32, &str)> = present.iter().filter(|c| c.2 > 0).map(|c| (c.2, c.0.as_str())).collect();
+    key.sort_unstable();
+    let same_key = key.iter().map(|k| k.1).eq(table.key.iter().map(String::as_str));
+    let kept = present.iter().zip(&wanted).all(|(have, want)| have.0 == want.0 && have.1 == want.1);
+    if !present.is_empty() && same_key && kept && present.len() <= wanted.len() {
+        let added = &wanted[present.len()..];
+        for (column, kind) in added {
+            transaction.execute(&format!("alter table {} add column {} {kind}", quoted(name), quoted(column)), [])?;
+        }
+        return Ok(!added.is_empty());
+    }
+    transaction.execute(&format!("drop table if exists {}", quoted(name)), [])?;
+    transaction.execute(&format!("delete from {METADATA_TABLE} where table_name = ?1"), [name])?;
+    let columns: Vec<String> = wanted
+        .iter()
+        .map(|(column, kind)| {
+            let required = if table.key.contains(column) { " not null" } else { "" };
+            format!("{} {kind}{required}", quoted(column))
+        })
+        .collect();
+    let key: Vec<String> = table.key.iter().map(|k| quoted(k)).collect();
+    let create = format!("create table {} ({}, primary key ({}))", quoted(name), columns.join(", "), key.join(", "));
+    transaction.execute(&create, [])?;
+    Ok(true)
+}
+
+/// The declared type of a column. Decimals have NUMERIC affinity so that they sort and add as numbers.
+fn declared(field: &Field) -> Result<String> {
+    Ok(match field.data_type() {
+        DataType::Int32 | DataType::Int64 => "BIGINT".to_owned(),
+        DataType::Boolean => "BOOLEAN".to_owned(),
+        DataType::Float64 => "DOUBLE".to_owned(),
+        DataType::Decimal128(precision, scale) => format!("DECIMAL({precision},{scale})"),
+        DataType::Date32 => "DATE".to_owned(),
+        DataType::Timestamp(_, None) => "DATETIME".to_owned(),
+        DataType::Utf8 => "TEXT".to_owned(),
+        other => bail!("column {} of type {other} cannot be exported", field.name()),
+    })
+}
+
+/// The recorded version of every exported partition.
+fn recorded(transaction: &Transaction<'_>, name: &str) -> Result<BTreeMap<String, String>> {
+    let mut statement =
+        transaction.prepare(&format!("select dt, version from {METADATA_TABLE} where table_name = ?1"))?;
+    let rows = statement.query_map([name], |row| Ok((row.get(0)?, row.get(1)?)))?;
+    Ok(rows.collect::<Result<_, _>>()?)
+}
+
+/// Inserts rows; the checksum of each partition as it came from the lake.
+fn insert(transaction: &Transaction<'_>, table: &ExportTable, batches: &[RecordBatch]) -> Result<BTreeMap<String, Checksum>> {
+    let schema = table.table.schema();
+    let columns: Vec<String> = schema.fields().iter().map(|f| quoted(f.name())).collect();
+    let marks: Vec<String> = (1..=columns.len()).map(|i| format!("?{i}")).collect();
+    let sql =
+        format!("insert into {} ({}) values ({})", quoted(table.table.name()), columns.join(", "), marks.join(", "));
+    let mut statement = transaction.prepare(&sql)?;
+    let day = schema.index_of("dt").ok();
+    let mut sums: BTreeMap<String, Checksum> = BTreeMap::new();
+    for batch in batches {
+        for row in rows(batch)? {
+            let slot = match day.map(|index| &row[index]) {
+                Some(Value::Text(text)) => text.as_str(),
+                _ => NO_DAY,
+            };
+            sums.entry(slot.to_owned()).or_default().add(&row);
+            statement.execute(params_from_iter(&row))?;
+        }
+    }
+    Ok(sums)
+}
+
+impl ToSql for Value {
+    fn to_sql(&self) -> rusqlite::Result<ToSqlOutput<'_>> {
+        Ok(match self {
+            Self::Null => ToSqlOutput::Borrowed(ValueRef::Null),
+            Self::Integer(number) => ToSqlOutput::Borrowed(ValueRef::Integer(*number)),
+            Self::Double(number) => ToSqlOutput::Borrowed(ValueRef::Real(*number)),
+            Self::Text(text) => ToSqlOutput::Borrowed(ValueRef::Text(text.as_bytes())),
+        })
+    }
+}
+
+/// Reads a partition back and compares it with what the lake holds.
+fn verify(transaction: &Transaction<'_>, table: &ExportTable, slot: Slot, expected: Checksum) -> Result<()> {
+    let schema = table.table.schema();
+    let columns: Vec<String> = schema.fields().iter().map(|f| quoted(f.name())).collect();
+    let filter = if schema.column_with_name("dt").is_some() { "where dt = ?1" } else { "where ?1 is not null" };
+    let sql = format!("select {} from {} {filter}", columns.join(", "), quoted(table.table.name()));
+    let mut statement = transaction.prepare(&sql)?;
+    let mut found = Checksum::default();
+    let mut result = statement.query([slot_text(slot)])?;
+    while let Some(row) = result.next()? {
+        found.add(&read_back(row, schema)?);
+    }
+    if found != expected {
+        bail!(
+            "dt={}: read back {} rows (checksum {}) where the lake has {} ({}); a decimal may be beyond what SQLite holds exactly",
+            slot_text(slot),
+            found.rows,
+            found.hex(),
+            expected.rows,
+            expected.hex()
+        );
+    }
+    Ok(())
+}
+
+/// A row of the database in the canonical spelling of the lake's types.
+fn read_back(row: &rusqlite::Row<'_>, schema: &Schema) -> Result<Vec<Value>> {
+    let mut values = Vec::with_capacity(schema.fields().len());
+    for (index, field) in schema.fields().iter().enumerate() {
+        values.push(match (row.get_ref(index)?, field.data_type()) {
+            (ValueRef::Null, _) => Value::Null,
+            (ValueRef::Integer(number), DataType::Decimal128(_, scale)) => Value::Text(rescaled(number, *scale)?),
+            (ValueRef::Real(number), DataType::Decimal128(_, scale)) => {
+                Value::Text(format!("{number:.*}", usize::try_from(*scale).unwrap_or_default()))
+            }
+            (ValueRef::Integer(number), DataType::Float64) => Value::Double(number as f64),
+            (ValueRef::Integer(number), _) => Value::Integer(number),
+            (ValueRef::Real(number), _) => Value::Double(number),
+            (ValueRef::Text(text), _) => Value::Text(String::from_utf8_lossy(text).into_owned()),
+            (ValueRef::Blob(_), _) => bail!("column {} reads back as bytes", field.name()),
+        });
+    }
+    Ok(values)
+}
+
+fn rescaled(number: i64, scale: i8) -> Result<String> {
+    let power = 10_i128.checked_pow(u32::try_from(scale).unwrap_or_default()).context("decimal scale")?;
+    Ok(decimal_text(i128::from(number) * power, scale))
+}
+
+fn record(transaction: &Transaction<'_>, table: &ExportTable, slot: Slot, sum: Checksum, run: &ExportRun) -> Result<()> {
+    let version = table.slots.get(&slot).map_or(0, |(version, _)| *version);
+    let at = chrono::DateTime::from_timestamp_millis(run.now_ms).context("the run's clock")?;
+    transaction.execute(
+        &format!(
+            "insert into {METADATA_TABLE} (table_name, dt, rows, checksum, version, run, data_as_of, checks_passed, exported_at)
+             values (?1, ?2, ?3, ?4, ?5, ?6, ?7, true, ?8)"
+        ),
+        params![
+            table.table.name(),
+            slot_text(slot),
+            i64::try_from(sum.rows)?,
+            sum.hex(),
+            format!("{version:016x}"),
+            run.run,
+            run.data_as_of,
+            at.format("%Y-%m-%dT%H:%M:%SZ").to_string()
+        ],
+    )?;
+    Ok(())
+}
+
+fn slot_text(slot: Slot) -> String {
+    slot.map_or_else(|| NO_DAY.to_owned(), |day: BizDate| day.to_string())
+}
+
+fn quoted(name: &str) -> String {
+    format!("\"{}\"", name.replace('"', "\"\""))
+}

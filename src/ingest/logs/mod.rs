@@ -1,0 +1,261 @@
+//! Ingest of a client action log: files of JSON lines in, rows of its ODS table and of `ods_reject` out.
+//!
+//! Reading order: [`known`] decides which files are new and where to go on with the others; [`reader`] cuts them into
+//! segments; [`work`] has each segment decoded ([`decode`]: rules; [`scan`]: typing; [`json`]: grammar) and encoded;
+//! [`landing`] commits the results in order, with the [`record`] of what was read.
+
+mod calendar;
+mod chunk;
+mod columns;
+mod decode;
+#[cfg(test)]
+mod decode_tests;
+mod dictionary;
+mod extra;
+mod fields;
+mod json;
+mod keys;
+mod known;
+mod landing;
+#[cfg(test)]
+mod landing_tests;
+mod reader;
+mod record;
+mod rejects;
+mod scan;
+mod stage;
+mod tail;
+mod work;
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::panic::resume_unwind;
+use std::path::Path;
+use std::sync::mpsc::{Receiver, Sender, SyncSender, channel, sync_channel};
+use std::sync::{Arc, Mutex, PoisonError};
+
+use anyhow::{Result, bail};
+use tokio::runtime::{Handle, RuntimeFlavor};
+
+use self::decode::FileContext;
+use self::known::{Plan, Planner};
+use self::landing::Landing;
+use self::reader::{Reader, Segment};
+use self::record::{SOURCE, SourceRecord, Tally};
+use self::rejects::reason_names;
+use self::work::{Done, Work};
+use super::files::list_files;
+use super::rejects::{REJECT_TABLE, reject_schema};
+use crate::config::source::LogSource;
+use crate::date::{BizDate, Slot, Zone};
+use crate::lake::{Lake, TableSpec};
+use crate::progress::{Event, Reporter};
+
+/// How much decompressed input a segment holds.
+const SEGMENT_BYTES: usize = 64 << 20;
+/// How much decompressed input is taken between two commits.
+const COMMIT_BYTES: u64 = 4 << 30;
+
+/// What is to be ingested, and by which run.
+pub struct LogsIngest<'a> {
+    /// Where it lands.
+    pub lake: &'a Lake,
+    /// The source's name, for instance `user_action`.
+    pub name: &'a str,
+    /// Its declaration.
+    pub source: &'a LogSource,
+    /// The folder of its files.
+    pub root: &'a Path,
+    /// The warehouse's zone.
+    pub zone: Zone,
+    /// The run's name.
+    pub run: &'a str,
+    /// The run's clock.
+    pub now_ms: i64,
+    /// How many segments are decoded side by side.
+    pub threads: usize,
+    /// Who is told.
+    pub reporter: &'a dyn Reporter,
+}
+
+/// What came of an ingest.
+#[derive(Clone, Debug, Default)]
+pub struct IngestOutcome {
+    /// Files in the folder.
+    pub files_seen: usize,
+    /// Files that are new, have grown or are elsewhere now.
+    pub files_new: usize,
+    /// Decompressed bytes taken.
+    pub bytes: u64,
+    /// Events read, landed and rejected.
+    pub tally: Tally,
+    /// The partitions that changed.
+    pub days: BTreeSet<Slot>,
+    /// The latest arrival date of any file taken so far.
+    pub last_arrival: Option<BizDate>,
+    /// What was odd; it was reported too.
+    pub warnings: Vec<String>,
+}
+
+/// The sizes that decide what is cut where.
+#[derive(Clone, Copy)]
+struct Sizes {
+    segment_bytes: usize,
+    commit_bytes: u64,
+}
+
+/// Takes what is new in a log's folder; both tables exist afterwards.
+///
+/// Events come in one commit together with the record of how far each file was taken (several for very large inputs),
+/// rejects in one before it, so that a run that is interrupted anywhere is finished by the next one.
+///
+/// # Errors
+/// When the folder or the lake cannot be read or written, or a ledger does not close. Bad lines and damaged files are
+/// no errors: they are counted, kept and told.
+pub async fn ingest_logs(job: &LogsIngest<'_>) -> Result<IngestOutcome> {
+    ingest_with(job, Sizes { segment_bytes: SEGMENT_BYTES, commit_bytes: COMMIT_BYTES }).await
+}
+
+async fn ingest_with(job: &LogsIngest<'_>, sizes: Sizes) -> Result<IngestOutcome> {
+    let table = &job.source.table;
+    let files = list_files(job.root, job.zone)?;
+    let events = job.lake.ensure_table(&events_spec(job), job.now_ms).await?;
+    let rejects = job.lake.ensure_table(&rejects_spec(), job.now_ms).await?;
+    let records = job.lake.records(table).await?;
+    let reject_records = record::reject_files(&job.lake.records(REJECT_TABLE).await?, table)?;
+    let clock = (job.zone, job.now_ms);
+    let planner = Planner::new(&files, record::files(&records)?, reject_records, &job.source.limits, clock);
+    let plan = planner.plan();
+    let mut outcome = IngestOutcome { files_seen: files.len(), files_new: plan.files.len(), ..Default::default() };
+    outcome.last_arrival = record::find::<SourceRecord>(&records, SOURCE)?.and_then(|source| source.last_arrival);
+    outcome.warnings.clone_from(&plan.warnings);
+    let step = format!("ingest {}", job.name);
+    let total = plan.files.iter().map(|planned| planned.file.size).sum();
+    job.reporter.report(Event::StepStarted { step: step.clone(), total });
+    plan.warnings.iter().for_each(|warning| job.reporter.report(Event::Warning(warning.clone())));
+    if plan.files.is_empty() && plan.gone.is_empty() {
+        let line = if files.is_empty() { format!("`{}` is empty", job.root.display()) } else { "nothing new".to_owned() };
+        job.reporter.report(Event::StepFinished { step, line });
+        return Ok(outcome);
+    }
+    let event = &job.source.event;
+    let reasons = reason_names(&event.kind, &event.time);
+    let Plan { files: planned, gone, .. } = plan;
+    let landing = Landing::new((job, &step, &reasons), (events, rejects), &planned, gone, records, outcome);
+    let run = || run(job, sizes, planned, landing);
+    let outcome = match Handle::current().runtime_flavor() {
+        RuntimeFlavor::MultiThread => tokio::task::block_in_place(run),
+        _ => run(),
+    }?;
+    job.reporter.report(Event::StepFinished { step, line: summary(&outcome) });
+    Ok(outcome)
+}
+
+/// Reads, decodes and lands the planned files on threads of their own.
+fn run(
+    job: &LogsIngest<'_>,
+    sizes: Sizes,
+    planned: Vec<known::Planned>,
+    landing: Landing<'_>,
+) -> Result<IngestOutcome> {
+    let contexts = planned.iter().map(|planned| FileContext {
+        name: planned.landed.clone(),
+        arrival: planned.arrival,
+        rejects_from: planned.rejects_from,
+    });
+    let work = Work { name: job.name, source: job.source, zone: job.zone, files: contexts.collect() };
+    let (to_workers, segments) = sync_channel(0);
+    let (to_landing, results) = sync_channel(1);
+    let (give_back, used) = channel();
+    // Held by the workers alone: when they have stopped, the reader must notice.
+    let segments = Arc::new(Mutex::new(segments));
+    let work = &work;
+    std::thread::scope(|scope| {
+        let reader = Reader::new(planned, &job.source.limits, sizes.segment_bytes, to_workers, used);
+        scope.spawn(move || {
+            // When nobody takes segments any more, whoever stopped tells why.
+            let _ = reader.run();
+        });
+        for _ in 0..job.threads.max(1) {
+            let (to_landing, give_back, segments) = (to_landing.clone(), give_back.clone(), Arc::clone(&segments));
+            scope.spawn(move || decode_all(work, &segments, &to_landing, &give_back));
+        }
+        drop((to_landing, give_back, segments));
+        let landed = scope.spawn(move || land_all(landing, &results, sizes.commit_bytes));
+        landed.join().unwrap_or_else(|panic| resume_unwind(panic))
+    })
+}
+
+/// Decodes segments until there are none, or nobody wants them.
+fn decode_all(
+    work: &Work<'_>,
+    segments: &Mutex<Receiver<Segment>>,
+    to_landing: &SyncSender<Result<Done>>,
+    give_back: &Sender<Vec<u8>>,
+) {
+    loop {
+        let next = segments.lock().unwrap_or_else(PoisonError::into_inner).recv();
+        let Ok(segment) = next else { return };
+        let done = work.decode(segment).map(|(done, buffer)| {
+            // At the end of the input nobody reads into it any more.
+            let _ = give_back.send(buffer);
+            done
+        });
+        if to_landing.send(done).is_err() {
+            return;
+        }
+    }
+}
+
+/// Lands what the workers decoded, in the order of the segments.
+fn land_all(mut landing: Landing<'_>, results: &Receiver<Result<Done>>, commit_bytes: u64) -> Result<IngestOutcome> {
+    let mut early = BTreeMap::new();
+    let mut next = 0;
+    for done in results {
+        let landed = done.and_then(|done| {
+            early.insert(done.number, done);
+            while let Some(done) = early.remove(&next) {
+                landing.add(done, commit_bytes)?;
+                next += 1;
+            }
+            Ok(())
+        });
+        if let Err(error) = landed {
+            landing.discard();
+            return Err(error);
+        }
+    }
+    if !early.is_empty() {
+        landing.discard();
+        bail!("segment {next} was never decoded");
+    }
+    landing.finish()
+}
+
+fn events_spec(job: &LogsIngest<'_>) -> TableSpec {
+    TableSpec {
+        name: job.source.table.clone(),
+        schema: fields::events_schema(job.source),
+        partitioned: true,
+        description: format!("Events of the log {}, as they came, each on the day it happened", job.name),
+    }
+}
+
+fn rejects_spec() -> TableSpec {
+    TableSpec {
+        name: REJECT_TABLE.to_owned(),
+        schema: reject_schema(),
+        partitioned: true,
+        description: "Lines and rows that did not land, with their place and the reason".to_owned(),
+    }
+}
+
+fn summary(outcome: &IngestOutcome) -> String {
+    let tally = &outcome.tally;
+    let rejected = tally.rejected_total();
+    let mut line = format!("{} files: {} events landed, {rejected} rejected", outcome.files_new, tally.landed);
+    if rejected > 0 {
+        let reasons: Vec<String> = tally.rejected.iter().map(|(reason, count)| format!("{reason} {count}")).collect();
+        line.push_str(&format!(" ({})", reasons.join(", ")));
+    }
+    line
+}

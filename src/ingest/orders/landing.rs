@@ -1,0 +1,161 @@
+//! Staging rows: batches gather by partition, become Parquet files of the table, and wait for a commit.
+//!
+//! A landing is filled file by file: one of its own for each file being read, absorbed by the table's when the file
+//! turns out good, discarded when not. Also here: files of the table anew, without rows that are to leave.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use anyhow::Result;
+use arrow::array::{Array, ArrayRef, BooleanArray, RecordBatch, new_null_array};
+use arrow::compute::{cast, filter_record_batch, not};
+use arrow::datatypes::SchemaRef;
+use tokio::runtime::Handle;
+
+use crate::date::Slot;
+use crate::lake::{FileRef, StagedFile, Table, encode_parquet, read_batches};
+
+/// Rows and bytes that wait in memory before they become files.
+const PENDING_ROWS: usize = 500_000;
+const PENDING_BYTES: usize = 64 * 1024 * 1024;
+
+/// Rows on their way into a table.
+pub struct Landing<'a> {
+    table: &'a Table,
+    run: &'a str,
+    runtime: Handle,
+    pending: BTreeMap<Slot, Vec<RecordBatch>>,
+    rows: usize,
+    bytes: usize,
+    staged: Vec<StagedFile>,
+    slots: BTreeSet<Slot>,
+}
+
+impl<'a> Landing<'a> {
+    /// An empty landing in a table; to be used on a thread where waiting for the runtime is allowed.
+    pub fn new(table: &'a Table, run: &'a str, runtime: &Handle) -> Self {
+        Self {
+            table,
+            run,
+            runtime: runtime.clone(),
+            pending: BTreeMap::new(),
+            rows: 0,
+            bytes: 0,
+            staged: Vec::new(),
+            slots: BTreeSet::new(),
+        }
+    }
+
+    /// Another empty landing in the same table.
+    pub fn beside(&self) -> Self {
+        Self::new(self.table, self.run, &self.runtime)
+    }
+
+    /// Takes rows of partitions, in the order they are to have.
+    ///
+    /// # Errors
+    /// When files cannot be written.
+    pub fn add(&mut self, parts: Vec<(Slot, RecordBatch)>, bytes: usize) -> Result<()> {
+        self.bytes += bytes;
+        for (slot, batch) in parts {
+            self.rows += batch.num_rows();
+            self.slots.insert(slot);
+            self.pending.entry(slot).or_default().push(batch);
+        }
+        self.flush_if_full()
+    }
+
+    /// Takes over the rows of a file that turned out good.
+    ///
+    /// # Errors
+    /// When files cannot be written.
+    pub fn absorb(&mut self, file: Self) -> Result<()> {
+        self.staged.extend(file.staged);
+        self.slots.extend(file.slots);
+        self.rows += file.rows;
+        self.bytes += file.bytes;
+        for (slot, batches) in file.pending {
+            self.pending.entry(slot).or_default().extend(batches);
+        }
+        self.flush_if_full()
+    }
+
+    /// Takes away what was staged, for rows that will not be committed.
+    pub fn discard(self) {
+        self.runtime.block_on(self.table.discard(&self.staged));
+    }
+
+    /// The partitions that rows were taken for.
+    pub fn slots(&self) -> &BTreeSet<Slot> {
+        &self.slots
+    }
+
+    /// Writes what is left; the files to commit.
+    ///
+    /// # Errors
+    /// When files cannot be written.
+    pub fn finish(mut self) -> Result<Vec<StagedFile>> {
+        self.flush()?;
+        Ok(self.staged)
+    }
+
+    fn flush_if_full(&mut self) -> Result<()> {
+        if self.rows >= PENDING_ROWS || self.bytes >= PENDING_BYTES { self.flush() } else { Ok(()) }
+    }
+
+    fn flush(&mut self) -> Result<()> {
+        let schema = self.table.file_schema();
+        (self.rows, self.bytes) = (0, 0);
+        for (slot, batches) in std::mem::take(&mut self.pending) {
+            let batches = batches.iter().map(|batch| conform(batch, &schema)).collect::<Result<Vec<_>>>()?;
+            let file = encode_parquet(&schema, &batches)?;
+            self.staged.push(self.runtime.block_on(self.table.put(slot, file, self.run))?);
+        }
+        Ok(())
+    }
+}
+
+/// Stages the files of a table anew that hold rows which are to leave; what to add and what to remove.
+///
+/// # Errors
+/// When the storage fails.
+pub async fn without_rows(
+    table: &Table,
+    run: &str,
+    may_hold: impl Fn(&FileRef) -> bool,
+    leaves: impl Fn(&FileRef, &RecordBatch) -> Result<BooleanArray>,
+) -> Result<(Vec<StagedFile>, Vec<FileRef>)> {
+    let schema = table.file_schema();
+    let (mut adds, mut removes) = (Vec::new(), Vec::new());
+    for file in table.files().iter().filter(|file| may_hold(file)) {
+        let mut kept = Vec::new();
+        for batch in read_batches(&*table.lake().store(), &table.object_path(&file.path)).await? {
+            let batch = conform(&batch, &schema)?;
+            kept.push(filter_record_batch(&batch, &not(&leaves(file, &batch)?)?)?);
+        }
+        let rows: usize = kept.iter().map(RecordBatch::num_rows).sum();
+        if rows as u64 == file.rows {
+            continue;
+        }
+        removes.push(file.clone());
+        if rows > 0 {
+            adds.push(table.put(file.slot, encode_parquet(&schema, &kept)?, run).await?);
+        }
+    }
+    Ok((adds, removes))
+}
+
+/// A batch with the table's columns of today: those it lacks are NULL.
+fn conform(batch: &RecordBatch, schema: &SchemaRef) -> Result<RecordBatch> {
+    if batch.schema_ref().fields() == schema.fields() {
+        return Ok(batch.clone());
+    }
+    let column = |name: &str, kind| -> Result<ArrayRef> {
+        match batch.column_by_name(name) {
+            Some(column) if column.data_type() == kind => Ok(column.clone()),
+            Some(column) => Ok(cast(column, kind)?),
+            None => Ok(new_null_array(kind, batch.num_rows())),
+        }
+    };
+    let columns = schema.fields().iter().map(|f| column(f.name(), f.data_type())).collect::<Result<Vec<_>>>()?;
+    Ok(RecordBatch::try_new(schema.clone(), columns)?)
+}

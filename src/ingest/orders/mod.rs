@@ -1,0 +1,225 @@
+//! Ingest of an order database from extracts of its tables: files in, rows of ODS tables out (`sources.md` §3).
+//!
+//! A row's way: `csv` or `from_parquet` reads it, `value` types it, `intake` decides whether it lands, `rows` masks it,
+//! `landing` stages it, `publish` commits it together with the record of its file. `batch` decides which files are new.
+//! Everything from `intake` on is the same for rows that come from elsewhere than files.
+
+mod batch;
+mod csv;
+mod extract;
+mod from_csv;
+mod from_parquet;
+mod intake;
+mod landing;
+mod layout;
+mod mask;
+mod notices;
+mod publish;
+mod record;
+mod rows;
+mod tally;
+#[cfg(test)]
+mod tests;
+mod value;
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::panic::resume_unwind;
+use std::path::Path;
+use std::sync::{Mutex, PoisonError};
+
+use anyhow::Result;
+use tokio::runtime::{Handle, RuntimeFlavor};
+
+use self::batch::{Batch, Prepared};
+use self::extract::{Meter, named};
+use self::layout::Layout;
+use self::publish::publish;
+pub use self::tally::{Amount, MoneySum, Tally};
+use super::files::{InputFile, list_files};
+use super::rejects::{REJECT_TABLE, reject_schema};
+use crate::config::source::TableSource;
+use crate::date::{BizDate, Slot, Zone};
+use crate::lake::{Lake, Table, TableSpec};
+use crate::progress::{Event, Reporter};
+
+/// What is to be ingested, and by which run.
+pub struct OrdersIngest<'a> {
+    /// Where it lands.
+    pub lake: &'a Lake,
+    /// The source's name, for instance `orders`.
+    pub name: &'a str,
+    /// Its declaration.
+    pub source: &'a TableSource,
+    /// The folder of its extracts.
+    pub root: &'a Path,
+    /// The warehouse's zone.
+    pub zone: Zone,
+    /// The run's name.
+    pub run: &'a str,
+    /// The run's clock.
+    pub now_ms: i64,
+    /// How many tables are read side by side.
+    pub threads: usize,
+    /// Who is told.
+    pub reporter: &'a dyn Reporter,
+}
+
+/// What came of an ingest. Failures do not undo what is good: those files landed nothing, all others did.
+#[derive(Debug, Default)]
+pub struct OrdersOutcome {
+    /// What came of each declared table, in the order of the declaration.
+    pub tables: Vec<TableOutcome>,
+    /// What failed, a sentence each, for the caller to report; the run has failed when there is any.
+    pub failures: Vec<String>,
+}
+
+/// What came of one table's extracts.
+#[derive(Clone, Debug, Default)]
+pub struct TableOutcome {
+    /// The ODS table.
+    pub table: String,
+    /// Files taken by this run.
+    pub files: usize,
+    /// Their rows.
+    pub tally: Tally,
+    /// Rows of earlier runs that left because their file says something else now.
+    pub replaced: u64,
+    /// The partitions that changed.
+    pub slots: BTreeSet<Slot>,
+    /// The latest arrival date of any file taken so far.
+    pub last_arrival: Option<BizDate>,
+}
+
+impl OrdersOutcome {
+    /// The numbers of all tables together.
+    pub fn total(&self) -> Tally {
+        let mut total = Tally::default();
+        self.tables.iter().for_each(|table| total.merge(&table.tally));
+        total
+    }
+}
+
+/// Takes the extracts that are new or have changed; every declared table exists afterwards, also one without a file.
+///
+/// Rows and the record of their file come in one commit a table, rejects in one before it, so that a run that is
+/// interrupted anywhere is finished by the next one.
+///
+/// # Errors
+/// When the source's folder or the lake cannot be read. What is wrong with single files is in the outcome's failures.
+pub async fn ingest_orders(job: &OrdersIngest<'_>) -> Result<OrdersOutcome> {
+    let layouts = job.source.tables.iter().map(Layout::new).collect::<Result<Vec<_>>>()?;
+    let mut files = by_table(job, &layouts)?;
+    let mut batches = Vec::with_capacity(layouts.len());
+    for layout in &layouts {
+        let table = job.lake.ensure_table(&spec_of(layout), job.now_ms).await?;
+        let records = job.lake.records(&layout.table).await?;
+        batches.push(Batch::new(job, layout, table, files.remove(&layout.name).unwrap_or_default(), records)?);
+    }
+    let rejects = TableSpec {
+        name: REJECT_TABLE.to_owned(),
+        schema: reject_schema(),
+        partitioned: true,
+        description: "Lines and rows that did not land, with their place and the reason".to_owned(),
+    };
+    let rejects = job.lake.ensure_table(&rejects, job.now_ms).await?;
+    let step = format!("ingest {}", job.name);
+    let total = batches.iter().map(Batch::bytes_to_read).sum();
+    job.reporter.report(Event::StepStarted { step: step.clone(), total });
+    let meter = Meter::new(job.reporter, &step);
+    let mut outcome = OrdersOutcome::default();
+    for (layout, prepared) in prepare(batches, &rejects, &meter, job.threads) {
+        let published = match prepared {
+            Ok(mut prepared) => {
+                outcome.failures.append(&mut prepared.failures);
+                publish(job, prepared).await
+            }
+            Err(error) => Err(error),
+        };
+        match published {
+            Ok(table) => outcome.tables.push(table),
+            Err(error) => outcome.failures.push(format!("{}: {error:#}", layout.table)),
+        }
+    }
+    job.reporter.report(Event::StepFinished { step, line: summary(&outcome) });
+    Ok(outcome)
+}
+
+fn spec_of(layout: &Layout) -> TableSpec {
+    TableSpec {
+        name: layout.table.clone(),
+        schema: layout.schema.clone(),
+        partitioned: true,
+        description: layout.description(),
+    }
+}
+
+/// The source's files by the table they are named after, in the order of their paths.
+fn by_table(job: &OrdersIngest<'_>, layouts: &[Layout]) -> Result<BTreeMap<String, Vec<InputFile>>> {
+    let mut files: BTreeMap<String, Vec<InputFile>> = BTreeMap::new();
+    let mut told = BTreeSet::new();
+    let warn = |text| job.reporter.report(Event::Warning(text));
+    for file in list_files(job.root, job.zone)? {
+        let (table, format) = named(&file);
+        let reason = match format {
+            Some(_) if layouts.iter().any(|layout| layout.name == table) => {
+                files.entry(table.to_owned()).or_default().push(file);
+                continue;
+            }
+            Some(_) => format!("{} declares no table `{table}`", job.name),
+            None => "it is neither .csv (.gz, .zst) nor .parquet".to_owned(),
+        };
+        if told.insert(table.to_owned()) {
+            warn(format!("`{}` is ignored: {reason}", file.path.display()));
+        }
+    }
+    if files.is_empty() {
+        warn(format!("there is no extract of any table beneath `{}`", job.root.display()));
+    }
+    Ok(files)
+}
+
+/// Reads the batches side by side, without committing any of them; the results are in the order of the batches.
+fn prepare<'a>(
+    batches: Vec<Batch<'a>>,
+    rejects: &Table,
+    meter: &Meter<'_>,
+    threads: usize,
+) -> Vec<(&'a Layout, Result<Prepared<'a>>)> {
+    let runtime = Handle::current();
+    let threads = threads.clamp(1, batches.len().max(1));
+    let queue = Mutex::new(batches.into_iter().enumerate());
+    let work = || {
+        let mut done = Vec::new();
+        loop {
+            let next = queue.lock().unwrap_or_else(PoisonError::into_inner).next();
+            let Some((at, batch)) = next else { return done };
+            let layout = batch.layout();
+            done.push((at, (layout, batch.prepare(rejects, meter, &runtime))));
+        }
+    };
+    let all = || {
+        std::thread::scope(|scope| {
+            let threads: Vec<_> = (0..threads).map(|_| scope.spawn(work)).collect();
+            threads.into_iter().flat_map(|thread| thread.join().unwrap_or_else(|p| resume_unwind(p))).collect()
+        })
+    };
+    let mut done: Vec<(usize, _)> = match runtime.runtime_flavor() {
+        RuntimeFlavor::MultiThread => tokio::task::block_in_place(all),
+        _ => all(),
+    };
+    done.sort_by_key(|(at, _)| *at);
+    done.into_iter().map(|(_, prepared)| prepared).collect()
+}
+
+fn summary(outcome: &OrdersOutcome) -> String {
+    let files: usize = outcome.tables.iter().map(|table| table.files).sum();
+    let total = outcome.total();
+    let line = match files {
+        0 => "nothing new".to_owned(),
+        _ => format!("{files} files: {} rows landed, {} rejected", total.landed, total.rows_rejected()),
+    };
+    match outcome.failures.len() {
+        0 => line,
+        failures => format!("{line}; {failures} failed"),
+    }
+}

@@ -1,0 +1,161 @@
+//! Typed values become Arrow rows of an ODS table: masked, with their provenance, split by partition.
+//!
+//! Whatever a value was read from, this is where it is masked; nothing unmasked goes further.
+
+use std::sync::Arc;
+
+use anyhow::Result;
+use arrow::array::{
+    ArrayRef, Date32Array, Decimal128Builder, Int32Builder, Int64Builder, RecordBatch, StringArray, StringBuilder,
+    TimestampMicrosecondBuilder, UInt32Array,
+};
+use arrow::compute::take_record_batch;
+
+use super::layout::{Layout, MONEY, mask_of};
+use super::mask::masked;
+use super::value::Value;
+use crate::config::source::{ColumnType, Mask};
+use crate::date::{BizDate, Slot};
+
+/// Collects the rows of one extract that land.
+pub struct RowBuilder {
+    schema: arrow::datatypes::SchemaRef,
+    file: String,
+    arrival: BizDate,
+    columns: Vec<ColumnBuilder>,
+    row_number: Int64Builder,
+    slots: Vec<Slot>,
+    bytes: usize,
+}
+
+enum ColumnBuilder {
+    I32(Int32Builder),
+    I64(Int64Builder),
+    Money(Decimal128Builder),
+    Datetime(TimestampMicrosecondBuilder),
+    Text(StringBuilder, Mask),
+}
+
+impl RowBuilder {
+    /// An empty builder for the rows of a file.
+    pub fn new(layout: &Layout, file: &str, arrival: BizDate) -> Self {
+        Self {
+            schema: Arc::clone(&layout.file_schema),
+            file: file.to_owned(),
+            arrival,
+            columns: layout.columns.iter().map(|c| ColumnBuilder::new(c.kind, mask_of(c))).collect(),
+            row_number: Int64Builder::new(),
+            slots: Vec::new(),
+            bytes: 0,
+        }
+    }
+
+    /// Adds a row: a value of the declared type for each declared column.
+    pub fn push(&mut self, values: &[Value<'_>], slot: Slot, row_number: u64) {
+        for (column, value) in self.columns.iter_mut().zip(values) {
+            self.bytes += column.push(value);
+        }
+        self.row_number.append_value(i64::try_from(row_number).unwrap_or(i64::MAX));
+        self.slots.push(slot);
+    }
+
+    /// How many rows there are since the last batch.
+    pub fn count(&self) -> usize {
+        self.slots.len()
+    }
+
+    /// About how much memory they take.
+    pub fn bytes(&self) -> usize {
+        self.bytes + self.count() * (self.file.len() + 24)
+    }
+
+    /// The rows since the last batch by partition, in the order they came: the ODS schema without `dt`.
+    ///
+    /// # Errors
+    /// When Arrow refuses the columns, which would be a mistake of this module.
+    pub fn finish(&mut self) -> Result<Vec<(Slot, RecordBatch)>> {
+        self.bytes = 0;
+        let slots = std::mem::take(&mut self.slots);
+        let mut columns = self.columns.iter_mut().map(ColumnBuilder::finish).collect::<Result<Vec<_>>>()?;
+        columns.push(Arc::new(Date32Array::from_value(self.arrival.days(), slots.len())));
+        columns.push(Arc::new(StringArray::from_iter_values(std::iter::repeat_n(&self.file, slots.len()))));
+        columns.push(Arc::new(self.row_number.finish()));
+        by_slot(RecordBatch::try_new(Arc::clone(&self.schema), columns)?, &slots)
+    }
+}
+
+fn by_slot(batch: RecordBatch, slots: &[Slot]) -> Result<Vec<(Slot, RecordBatch)>> {
+    let mut order: Vec<u32> = (0..u32::try_from(slots.len())?).collect();
+    order.sort_by_key(|row| slots[*row as usize]);
+    let sorted: Vec<Slot> = order.iter().map(|row| slots[*row as usize]).collect();
+    let batch = if sorted == slots { batch } else { take_record_batch(&batch, &UInt32Array::from(order))? };
+    let mut parts = Vec::new();
+    let mut start = 0;
+    for rows in sorted.chunk_by(|a, b| a == b) {
+        parts.push((rows[0], batch.slice(start, rows.len())));
+        start += rows.len();
+    }
+    Ok(parts)
+}
+
+impl ColumnBuilder {
+    fn new(kind: ColumnType, mask: Mask) -> Self {
+        match kind {
+            _ if mask != Mask::None => Self::Text(StringBuilder::new(), mask),
+            ColumnType::I32 => Self::I32(Int32Builder::new()),
+            ColumnType::I64 => Self::I64(Int64Builder::new()),
+            ColumnType::String => Self::Text(StringBuilder::new(), mask),
+            ColumnType::Datetime => Self::Datetime(TimestampMicrosecondBuilder::new()),
+            ColumnType::Money => Self::Money(Decimal128Builder::new()),
+        }
+    }
+
+    /// Adds a value and returns about how many bytes it takes.
+    fn push(&mut self, value: &Value<'_>) -> usize {
+        match (self, value) {
+            (Self::I32(column), value) => {
+                column.append_option(integer(value).and_then(|n| i32::try_from(n).ok()));
+                4
+            }
+            (Self::I64(column), value) => {
+                column.append_option(integer(value));
+                8
+            }
+            (Self::Money(column), value) => {
+                column.append_option(if let Value::Money(amount) = value { Some(*amount) } else { None });
+                16
+            }
+            (Self::Datetime(column), value) => {
+                column.append_option(if let Value::Datetime(micros) = value { Some(*micros) } else { None });
+                8
+            }
+            (Self::Text(column, mask), Value::Text(text)) => {
+                let text = masked(*mask, text);
+                column.append_value(&text);
+                text.len() + 4
+            }
+            (Self::Text(column, mask), Value::Integer(number)) => {
+                column.append_value(masked(*mask, &number.to_string()));
+                15
+            }
+            (Self::Text(column, _), _) => {
+                column.append_null();
+                4
+            }
+        }
+    }
+
+    fn finish(&mut self) -> Result<ArrayRef> {
+        Ok(match self {
+            Self::I32(column) => Arc::new(column.finish()),
+            Self::I64(column) => Arc::new(column.finish()),
+            Self::Money(column) => Arc::new(column.finish().with_precision_and_scale(MONEY.0, MONEY.1)?),
+            Self::Datetime(column) => Arc::new(column.finish()),
+            Self::Text(column, _) => Arc::new(column.finish()),
+        })
+    }
+}
+
+fn integer(value: &Value<'_>) -> Option<i64> {
+    if let Value::Integer(number) = value { Some(*number) } else { None }
+}

@@ -1,0 +1,133 @@
+//! The lake: Delta tables at `<lake>/<layer>/<table>/`, the only state there is.
+//!
+//! `deltalake` keeps the log (snapshots, commits, checkpoints); the Parquet files are written here and read by DataFusion.
+//! What has been ingested or built is recorded as Delta domain metadata in the same commit as the rows it describes
+//! ([`records`]). Nothing here knows of models, checks or goods.
+
+mod commit;
+mod files;
+mod records;
+mod table;
+#[cfg(test)]
+mod tests;
+
+use std::collections::{BTreeMap, HashMap};
+use std::sync::Arc;
+
+use anyhow::{Context, Result, bail};
+use deltalake::DeltaTableBuilder;
+use object_store::ObjectStore;
+use object_store::path::Path;
+use url::Url;
+
+pub use commit::{Commit, StagedFile};
+pub use files::{EncodedFile, encode_parquet, read_batches};
+pub use table::{CommitEntry, FileRef, Table, TableSpec, stored_type};
+
+/// A warehouse's storage: a folder or an object-store URL. Cheap to clone.
+#[derive(Clone)]
+pub struct Lake {
+    root: Url,
+    store: Arc<dyn ObjectStore>,
+    prefix: Path,
+}
+
+impl Lake {
+    /// Opens the storage at a URL (`file:///…`, `s3://…`) or a path, which is created when it is not there.
+    ///
+    /// # Errors
+    /// When the URL is not understood, or the folder cannot be made.
+    pub fn open(url: &str) -> Result<Self> {
+        let root = if url.contains("://") {
+            let slashed = if url.ends_with('/') { url.to_owned() } else { format!("{url}/") };
+            Url::parse(&slashed).with_context(|| format!("lake url `{url}`"))?
+        } else {
+            std::fs::create_dir_all(url).with_context(|| format!("create the lake's folder {url}"))?;
+            let folder = std::fs::canonicalize(url).with_context(|| format!("open the lake's folder {url}"))?;
+            match Url::from_directory_path(&folder) {
+                Ok(root) => root,
+                Err(()) => bail!("the lake's folder {} has no absolute path", folder.display()),
+            }
+        };
+        let (store, prefix) =
+            object_store::parse_url(&root).with_context(|| format!("open the lake's storage {root}"))?;
+        Ok(Self { root, store: Arc::from(store), prefix })
+    }
+
+    /// The URL of the root, ending in `/`.
+    pub fn root(&self) -> &Url {
+        &self.root
+    }
+
+    /// The object store that holds the lake; paths in it begin with [`Self::path`].
+    pub fn store(&self) -> Arc<dyn ObjectStore> {
+        Arc::clone(&self.store)
+    }
+
+    /// Where a table lies in the object store: the layer is the first part of its name.
+    pub fn path(&self, table: &str) -> Path {
+        let layer = table.split('_').next().unwrap_or(table);
+        self.prefix.clone().join(layer).join(table)
+    }
+
+    /// A snapshot of a table's newest version; `None` when there is no such table.
+    ///
+    /// # Errors
+    /// When the storage or the table's log cannot be read.
+    pub async fn table(&self, name: &str) -> Result<Option<Table>> {
+        if !self.has_log(name).await? {
+            return Ok(None);
+        }
+        let delta = self.builder(name)?.load().await.with_context(|| format!("open the Delta table {name}"))?;
+        Table::new(self.clone(), name, delta).map(Some)
+    }
+
+    /// A table with at least the given columns: created when missing, its schema changed when it differs.
+    ///
+    /// # Errors
+    /// When the storage cannot be written.
+    pub async fn ensure_table(&self, spec: &TableSpec, now_ms: i64) -> Result<Table> {
+        match self.table(&spec.name).await? {
+            Some(table) => table.evolved(spec, now_ms).await,
+            None => Table::create(self, spec).await,
+        }
+    }
+
+    /// All that is recorded beside a table's rows: domain → JSON text, in one pass over its log.
+    ///
+    /// # Errors
+    /// When the log cannot be read. A table that does not exist has no records.
+    pub async fn records(&self, name: &str) -> Result<BTreeMap<String, String>> {
+        let log = self.path(name).join("_delta_log");
+        records::read(&*self.store, &log).await.with_context(|| format!("read what is recorded of {name}"))
+    }
+
+    /// The names of all tables of a layer, sorted.
+    ///
+    /// # Errors
+    /// When the storage cannot be listed.
+    pub async fn tables(&self, layer: &str) -> Result<Vec<String>> {
+        let listing = self.store.list_with_delimiter(Some(&self.prefix.clone().join(layer))).await?;
+        let mut names: Vec<String> =
+            listing.common_prefixes.iter().filter_map(|p| p.filename().map(str::to_owned)).collect();
+        names.sort();
+        Ok(names)
+    }
+
+    async fn has_log(&self, name: &str) -> Result<bool> {
+        let log = self.path(name).join("_delta_log");
+        let listing = self.store.list_with_delimiter(Some(&log)).await;
+        Ok(!listing.with_context(|| format!("list {log}"))?.objects.is_empty())
+    }
+
+    fn builder(&self, name: &str) -> Result<DeltaTableBuilder> {
+        let layer = name.split('_').next().unwrap_or(name);
+        let url = self.root.join(&format!("{layer}/{name}/")).with_context(|| format!("table name `{name}`"))?;
+        if url.scheme() == "file"
+            && let Ok(folder) = url.to_file_path()
+        {
+            std::fs::create_dir_all(&folder).with_context(|| format!("create {}", folder.display()))?;
+        }
+        Ok(DeltaTableBuilder::from_url(url)?.with_storage_options(HashMap::new()))
+    }
+}

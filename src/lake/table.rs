@@ -1,0 +1,300 @@
+//! One Delta table: creating it, its snapshot, its files, staging into its folder.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use anyhow::{Context, Result, bail};
+use arrow::datatypes::{DataType, Field, Schema, SchemaRef};
+use deltalake::kernel::engine::arrow_conversion::{TryIntoArrow, TryIntoKernel};
+use deltalake::kernel::{Action, MetadataExt, StructType, new_metadata};
+use deltalake::logstore::LogStoreRef;
+use deltalake::table::state::DeltaTableState;
+use deltalake::DeltaTable;
+use futures::TryStreamExt;
+use object_store::path::Path;
+use object_store::{ObjectStoreExt, PutPayload};
+use serde::Deserialize;
+use uuid::Uuid;
+
+use super::commit::{StagedFile, partition_folder, write_version};
+use super::files::EncodedFile;
+use super::Lake;
+use crate::date::{BizDate, Slot};
+
+/// After how many versions of a table its log is summed up in a checkpoint.
+const CHECKPOINT_INTERVAL: u64 = 20;
+
+/// What a table is to be.
+#[derive(Clone, Debug)]
+pub struct TableSpec {
+    /// Its name; the first part is its layer.
+    pub name: String,
+    /// All its columns, `dt` included; a field's metadata `comment` becomes the column's comment.
+    pub schema: SchemaRef,
+    /// Whether each day has a folder of its own; small tables keep many days in a file.
+    pub partitioned: bool,
+    /// One sentence of what a row is.
+    pub description: String,
+}
+
+/// A file of a table's snapshot.
+#[derive(Clone, Debug)]
+pub struct FileRef {
+    /// Where it lies, beneath the table's folder.
+    pub path: String,
+    /// The partition of its rows; meaningless (`None`) where the table has no partition folders.
+    pub slot: Slot,
+    /// The first and the last day in it, where the table keeps many days in a file and has a `dt`.
+    pub days: Option<(BizDate, BizDate)>,
+    /// Its size in bytes.
+    pub size: u64,
+    /// Its rows.
+    pub rows: u64,
+}
+
+/// One version in a table's history, newest first.
+#[derive(Clone, Debug)]
+pub struct CommitEntry {
+    /// The run that made it.
+    pub run: String,
+    /// What it did.
+    pub operation: String,
+    /// When, in epoch milliseconds.
+    pub at_ms: i64,
+}
+
+/// A snapshot of a table; [`Table::commit`] moves it to the version it made.
+#[derive(Clone)]
+pub struct Table {
+    lake: Lake,
+    name: String,
+    delta: DeltaTable,
+    schema: SchemaRef,
+    partitioned: bool,
+    files: Arc<Vec<FileRef>>,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct Stats {
+    min_values: Option<DayStat>,
+    max_values: Option<DayStat>,
+}
+
+#[derive(Deserialize)]
+struct DayStat {
+    dt: Option<BizDate>,
+}
+
+impl Table {
+    pub(super) fn new(lake: Lake, name: &str, delta: DeltaTable) -> Result<Self> {
+        let snapshot = delta.snapshot()?;
+        let schema: Schema = snapshot.schema().as_ref().try_into_arrow()?;
+        let partitioned = !snapshot.metadata().partition_columns().is_empty();
+        let files = list_files(snapshot, partitioned)?;
+        let schema = Arc::new(schema);
+        Ok(Self { lake, name: name.to_owned(), delta, schema, partitioned, files: Arc::new(files) })
+    }
+
+    pub(super) async fn create(lake: &Lake, spec: &TableSpec) -> Result<Self> {
+        let columns = kernel_schema(&spec.schema)?;
+        // A night is a commit or two: few JSON files to replay, a checkpoint every other week.
+        let settings = [("delta.checkpointInterval", CHECKPOINT_INTERVAL.to_string())];
+        let metadata = new_metadata(&columns, spec.partitioned.then_some("dt"), settings)?
+            .with_name(spec.name.clone())?
+            .with_description(spec.description.clone())?;
+        let actions = vec![protocol(&spec.schema)?, Action::Metadata(metadata)];
+        let log_store = lake.builder(&spec.name)?.build()?.log_store();
+        let info = HashMap::from([("strataOperation".to_owned(), "create".into())]);
+        write_version(&spec.name, &*log_store, 0, actions, info).await?;
+        let delta = lake.builder(&spec.name)?.load().await?;
+        Self::new(lake.clone(), &spec.name, delta)
+    }
+
+    /// The table with the wanted columns, after a commit that changes its schema where it differs.
+    pub(super) async fn evolved(mut self, spec: &TableSpec, now_ms: i64) -> Result<Self> {
+        let wanted = kernel_schema(&spec.schema)?;
+        let snapshot = self.delta.snapshot()?;
+        if snapshot.schema().as_ref() == &wanted {
+            return Ok(self);
+        }
+        if spec.partitioned != self.partitioned {
+            bail!("{} cannot change between one folder a day and many days a file", self.name);
+        }
+        let metadata = snapshot.metadata().clone().with_schema(&wanted)?.with_description(spec.description.clone())?;
+        let actions = vec![protocol(&spec.schema)?, Action::Metadata(metadata)];
+        let info = HashMap::from([("strataOperation".to_owned(), "schema".into()), ("at".to_owned(), now_ms.into())]);
+        let version = self.version() + 1;
+        write_version(&self.name, &*self.log_store(), version, actions, info).await?;
+        self.advance(version).await?;
+        Ok(self)
+    }
+
+    pub(super) fn log_store(&self) -> LogStoreRef {
+        self.delta.log_store()
+    }
+
+    /// Moves the snapshot to a version that was just written, and writes the checkpoint that may be due.
+    pub(super) async fn advance(&mut self, version: u64) -> Result<()> {
+        self.delta.update_state().await.with_context(|| format!("open {} at version {version}", self.name))?;
+        let state = self.delta.snapshot()?;
+        let schema: Schema = state.schema().as_ref().try_into_arrow()?;
+        self.files = Arc::new(list_files(state, self.partitioned)?);
+        self.schema = Arc::new(schema);
+        if version.is_multiple_of(CHECKPOINT_INTERVAL) {
+            let checkpoint = deltalake::checkpoints::create_checkpoint(&self.delta, None).await;
+            checkpoint.with_context(|| format!("write a checkpoint of {}", self.name))?;
+        }
+        Ok(())
+    }
+
+    /// Its name.
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// All its columns, `dt` included.
+    pub fn schema(&self) -> &SchemaRef {
+        &self.schema
+    }
+
+    /// Whether each day has a folder of its own (`dt` is then no column of the files).
+    pub fn partitioned(&self) -> bool {
+        self.partitioned
+    }
+
+    /// The columns that its files hold: all but `dt` where each day has a folder.
+    pub fn file_schema(&self) -> SchemaRef {
+        if !self.partitioned {
+            return Arc::clone(&self.schema);
+        }
+        let fields: Vec<_> = self.schema.fields().iter().filter(|f| f.name() != "dt").cloned().collect();
+        Arc::new(Schema::new(fields))
+    }
+
+    /// Its files, in the order of their paths.
+    pub fn files(&self) -> &[FileRef] {
+        &self.files
+    }
+
+    /// The version of the snapshot.
+    pub fn version(&self) -> u64 {
+        self.delta.version().map_or(0, |v| v as u64)
+    }
+
+    /// Where a file of the table lies in the lake's object store.
+    pub fn object_path(&self, file: &str) -> Path {
+        let mut path = self.lake.path(&self.name);
+        for part in file.split('/') {
+            path = path.join(part);
+        }
+        path
+    }
+
+    /// The lake it belongs to.
+    pub fn lake(&self) -> &Lake {
+        &self.lake
+    }
+
+    /// Puts an encoded file into the table's folder; it is part of the table only after a commit.
+    ///
+    /// # Errors
+    /// When the storage cannot be written.
+    pub async fn put(&self, slot: Slot, file: EncodedFile, run: &str) -> Result<StagedFile> {
+        let name = format!("{run}-{}.zstd.parquet", Uuid::new_v4().simple());
+        let path = if self.partitioned { format!("{}/{name}", partition_folder(slot)) } else { name };
+        let size = file.bytes.len() as u64;
+        let target = self.object_path(&path);
+        let put = self.lake.store().put(&target, PutPayload::from_bytes(file.bytes)).await;
+        put.with_context(|| format!("write {target}"))?;
+        Ok(StagedFile { path, slot, size, rows: file.rows, stats: file.stats.to_string() })
+    }
+
+    /// Takes staged files away again that no commit will need.
+    pub async fn discard(&self, staged: &[StagedFile]) {
+        for file in staged {
+            // A file left behind is only space: no version refers to it.
+            let _ = self.lake.store().delete(&self.object_path(&file.path)).await;
+        }
+    }
+
+    /// The commits of the table, newest first.
+    ///
+    /// # Errors
+    /// When the log cannot be read.
+    pub async fn history(&self, limit: usize) -> Result<Vec<CommitEntry>> {
+        let infos: Vec<_> = self.delta.history(Some(limit)).try_collect().await?;
+        let text = |value: Option<&serde_json::Value>| value.and_then(|v| v.as_str()).unwrap_or_default().to_owned();
+        Ok(infos
+            .into_iter()
+            .map(|info| CommitEntry {
+                run: text(info.info.get("run")),
+                operation: text(info.info.get("strataOperation")),
+                at_ms: info.timestamp.unwrap_or_default(),
+            })
+            .collect())
+    }
+}
+
+fn kernel_schema(schema: &Schema) -> Result<StructType> {
+    let plain: Vec<Field> = schema
+        .fields()
+        .iter()
+        .map(|field| {
+            // Every column is nullable: other engines' writers and later schema changes rely on it.
+            let comment = field.metadata().get("comment").filter(|c| !c.is_empty()).cloned();
+            let metadata = comment.map(|c| ("comment".to_owned(), c)).into_iter().collect();
+            Field::new(field.name(), stored_type(field.data_type()), true).with_metadata(metadata)
+        })
+        .collect();
+    Ok((&Schema::new(plain)).try_into_kernel()?)
+}
+
+/// The type under which a column is stored: dictionaries and views are ways of holding plain text.
+pub fn stored_type(kind: &DataType) -> DataType {
+    match kind {
+        DataType::Dictionary(_, value) => stored_type(value),
+        DataType::Utf8View | DataType::LargeUtf8 => DataType::Utf8,
+        DataType::BinaryView | DataType::LargeBinary => DataType::Binary,
+        DataType::UInt64 | DataType::UInt32 => DataType::Int64,
+        DataType::UInt16 | DataType::UInt8 | DataType::Int16 | DataType::Int8 => DataType::Int32,
+        DataType::Timestamp(_, zone) => DataType::Timestamp(arrow::datatypes::TimeUnit::Microsecond, zone.clone()),
+        other => other.clone(),
+    }
+}
+
+/// The protocol a table needs: domain metadata always, naive timestamps where it has some.
+fn protocol(schema: &Schema) -> Result<Action> {
+    let naive = schema.fields().iter().any(|f| matches!(f.data_type(), DataType::Timestamp(_, None)));
+    let mut writer = vec!["domainMetadata"];
+    let mut value = serde_json::json!({"minReaderVersion": 1, "minWriterVersion": 7});
+    if naive {
+        writer.push("timestampNtz");
+        value["minReaderVersion"] = 3.into();
+        value["readerFeatures"] = serde_json::json!(["timestampNtz"]);
+    }
+    value["writerFeatures"] = serde_json::json!(writer);
+    Ok(Action::Protocol(serde_json::from_value(value)?))
+}
+
+fn list_files(state: &DeltaTableState, partitioned: bool) -> Result<Vec<FileRef>> {
+    let mut files = Vec::new();
+    for view in state.log_data().iter() {
+        let slot = match view.partition_values_map().remove("dt").flatten() {
+            Some(text) if partitioned => Some(text.parse::<BizDate>()?),
+            _ => None,
+        };
+        let stats = view.stats().and_then(|text| serde_json::from_str::<Stats>(&text).ok());
+        let bound = |side: Option<DayStat>| side.and_then(|s| s.dt);
+        let days = stats.and_then(|s| bound(s.min_values).zip(bound(s.max_values)));
+        files.push(FileRef {
+            path: view.path().into_owned(),
+            slot,
+            days,
+            size: u64::try_from(view.size()).unwrap_or_default(),
+            rows: view.num_records().unwrap_or_default() as u64,
+        });
+    }
+    files.sort_by(|a, b| a.path.cmp(&b.path));
+    Ok(files)
+}

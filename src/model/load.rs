@@ -1,0 +1,283 @@
+//! Loads one model from its file's text: the header, the one SELECT, and what can be told of it alone.
+
+use std::ops::ControlFlow;
+
+use datafusion::sql::sqlparser::ast::{Expr, Query, Statement, Value, ValueWithSpan, Visit, Visitor};
+
+use super::columns::columns;
+use super::date_parse::DAY_PARAMETER;
+use super::diagnostic::{Diagnostic, did_you_mean};
+use super::header::{Entry, Header, parse_header};
+use super::meaning::meaning;
+use super::reads::{Catalog, ranges};
+use super::relation::HasDt;
+use super::snapshot::check_snapshots;
+use super::sql::{SqlError, ident_text, parse_expression, parse_statements, place, table_text};
+use super::{Check, CheckKind, ColumnDoc, Layer, Model, Read, Severity};
+
+/// What gives another result at another time or by chance; a rebuilt partition would not be the same.
+const UNSTABLE: [&str; 15] = [
+    "now",
+    "today",
+    "current_date",
+    "current_time",
+    "current_timestamp",
+    "localtime",
+    "localtimestamp",
+    "random",
+    "rand",
+    "uuid",
+    "approx_distinct",
+    "approx_median",
+    "approx_percentile_cont",
+    "approx_percentile_cont_with_weight",
+    "approx_top_k",
+];
+
+/// Loads one model from the text of its file. Every table it reads is taken to have partitions, seeds excepted;
+/// `Models::load` knows better.
+pub fn load_model(path: &str, text: &str) -> Result<Model, Diagnostic> {
+    let mut model = load_alone(path, text)?;
+    let guess = |table: &str| if table.starts_with("seed_") { HasDt::Maybe } else { HasDt::Yes };
+    derive_reads(&mut model, &guess)?;
+    Ok(model)
+}
+
+/// Loads all of a model that can be told from its file alone: not what it reads.
+pub(super) fn load_alone(path: &str, text: &str) -> Result<Model, Diagnostic> {
+    let whole_file = |message: String| Diagnostic::at(path, text, (0, 0), message);
+    let (layer, name) = layer_and_name(path).map_err(whole_file)?;
+    let header = parse_header(path, text)?;
+    let ast = one_query(text).map_err(|error| diagnose(path, text, error))?;
+    let columns = columns(&ast, text).map_err(|error| diagnose(path, text, error))?;
+    let words = inspect(ast.as_ref()).map_err(|error| diagnose(path, text, error))?;
+    check_snapshots(text).map_err(|error| diagnose(path, text, error))?;
+    if header.description.is_empty() {
+        let hint = "begin the file with a comment, for instance `-- Visitors active on the day.`";
+        let wrong = Diagnostic::at(path, text, (1, 0), "the header does not say what a row is");
+        return Err(wrong.with_hint(Some(hint.to_owned())));
+    }
+    let grain = grain(path, text, &header, &columns)?;
+    let mut checks = Vec::new();
+    for entry in &header.entries {
+        let severity = match entry.key {
+            "check" => Severity::Fail,
+            "warn" => Severity::Warn,
+            _ => continue,
+        };
+        checks.push(check(path, text, entry, severity, &columns)?);
+    }
+    let uses_day = words.uses_day;
+    if uses_day && !columns.iter().any(|column| column.name == "dt") {
+        let wrong = whole_file("the model is made by the day, but has no column `dt`".to_owned());
+        return Err(wrong.with_hint(Some("add `$dt as dt` to the last SELECT".to_owned())));
+    }
+    let export = listed(&header, "export");
+    if let Some(entry) = header.entries.iter().find(|entry| entry.key == "export" && layer != Layer::App) {
+        let message = format!("only models of the app layer are exported, and this is {layer}");
+        return Err(Diagnostic::at(path, text, (entry.line(), 0), message));
+    }
+    let tags = listed(&header, "tags");
+    Ok(Model {
+        meaning: meaning(text, &grain, &checks),
+        name,
+        layer,
+        path: path.to_owned(),
+        description: header.description,
+        notes: header.notes,
+        grain,
+        checks,
+        export,
+        tags,
+        sql: text.to_owned(),
+        ast,
+        uses_day,
+        reads: Vec::new(),
+        columns,
+    })
+}
+
+/// Derives what a model and its checks read, by what is known of the tables.
+pub(super) fn derive_reads(model: &mut Model, catalog: Catalog<'_>) -> Result<(), Diagnostic> {
+    let missed = |name: String, line: usize| {
+        let message = format!("cannot follow which days of `{name}` are read");
+        let hint = "name tables only in FROM and JOIN of a SELECT";
+        Diagnostic::at(&model.path, &model.sql, (line, 0), message).with_hint(Some(hint.to_owned()))
+    };
+    let listed = |found: super::reads::Ranges| found.into_iter().map(|(table, ranges)| Read { table, ranges });
+    let reads: Vec<Read> = listed(ranges(&model.ast, catalog).map_err(|name| missed(name, 0))?).collect();
+    let mut checks = model.checks.clone();
+    for check in &mut checks {
+        if let CheckKind::Query(query) = &check.kind {
+            let found = ranges(query, catalog).map_err(|name| missed(name, check.line))?;
+            check.reads = listed(found).filter(|read| read.table != model.name).collect();
+        }
+    }
+    (model.reads, model.checks) = (reads, checks);
+    Ok(())
+}
+
+/// The tables that a query read by a person names, common table expressions aside.
+///
+/// Anything but one query is an error: the warehouse is read with it, never written.
+pub fn tables_in(sql: &str) -> Result<Vec<String>, SqlError> {
+    let query = one_query(sql)?;
+    let found = ranges(&query, &|_| HasDt::Maybe);
+    let unclear = |name| SqlError { message: format!("cannot read `{name}` in this place"), place: (0, 0) };
+    found.map(|tables| tables.into_keys().collect()).map_err(unclear)
+}
+
+fn layer_and_name(path: &str) -> Result<(Layer, String), String> {
+    let mut parts = path.rsplit(['/', '\\']);
+    let file = parts.next().unwrap_or_default();
+    let folder = parts.next().unwrap_or_default();
+    let layer: Layer = folder
+        .parse()
+        .map_err(|_| format!("models live in the folders ods, dwd, dws and app; `{folder}` is none of them"))?;
+    let name = file.strip_suffix(".sql").ok_or_else(|| format!("`{file}` is not a .sql file"))?;
+    let rest = name.strip_prefix(layer.name()).and_then(|rest| rest.strip_prefix('_')).unwrap_or_default();
+    let word = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '_';
+    if rest.is_empty() || !rest.chars().all(word) {
+        return Err(format!(
+            "`{name}` is not a name for a table of {layer}: it begins with `{layer}_` and has only a–z, 0–9 and _"
+        ));
+    }
+    Ok((layer, name.to_owned()))
+}
+
+fn diagnose(path: &str, text: &str, error: SqlError) -> Diagnostic {
+    Diagnostic::at(path, text, error.place, error.message)
+}
+
+/// The one query that a text is.
+fn one_query(text: &str) -> Result<Box<Query>, SqlError> {
+    let statements = parse_statements(text)?;
+    let wrong = |message: String| Err(SqlError { message, place: (0, 0) });
+    let count = statements.len();
+    let Some(first) = statements.into_iter().next() else { return wrong("there is no SELECT".to_owned()) };
+    match first {
+        _ if count > 1 => wrong(format!("expected one SELECT and nothing else, found {count} statements")),
+        Statement::Query(query) => Ok(query),
+        other => {
+            let text = other.to_string();
+            let verb = text.split_whitespace().next().unwrap_or_default();
+            wrong(format!("expected one SELECT and nothing else, found {verb}"))
+        }
+    }
+}
+
+fn listed(header: &Header, key: &str) -> Vec<String> {
+    header.entries.iter().filter(|entry| entry.key == key).flat_map(Entry::items).collect()
+}
+
+fn grain(path: &str, text: &str, header: &Header, columns: &[ColumnDoc]) -> Result<Vec<String>, Diagnostic> {
+    let grain = listed(header, "grain");
+    let Some(entry) = header.entries.iter().find(|entry| entry.key == "grain" && !grain.is_empty()) else {
+        let hint = "add `-- grain: <columns that tell rows apart>` after an empty comment line";
+        return Err(Diagnostic::at(path, text, (1, 0), "the header has no `grain`").with_hint(Some(hint.to_owned())));
+    };
+    for (at, name) in grain.iter().enumerate() {
+        let wrong = |message: String| Diagnostic::at(path, text, (entry.line(), 0), message);
+        if grain[..at].contains(name) {
+            return Err(wrong(format!("grain column `{name}` is given twice")));
+        }
+        if !columns.iter().any(|column| column.name == *name) {
+            let hint = did_you_mean(name, columns.iter().map(|column| column.name.as_str()));
+            return Err(wrong(format!("grain column `{name}` is not a column of the model")).with_hint(hint));
+        }
+    }
+    Ok(grain)
+}
+
+fn check(
+    path: &str,
+    text: &str,
+    entry: &Entry,
+    severity: Severity,
+    columns: &[ColumnDoc],
+) -> Result<Check, Diagnostic> {
+    let sql = entry.in_place();
+    let value = entry.value();
+    let wrong = |error: SqlError| match error.place {
+        (0, _) => Diagnostic::at(path, text, (entry.line(), 0), error.message),
+        _ => diagnose(path, text, error),
+    };
+    let first = value.split(|c: char| !c.is_ascii_alphanumeric()).next().unwrap_or_default().to_ascii_lowercase();
+    check_snapshots(&sql).map_err(wrong)?;
+    let kind = if first == "select" || first == "with" {
+        let query = one_query(&sql).map_err(wrong)?;
+        inspect(query.as_ref()).map_err(wrong)?;
+        CheckKind::Query(query)
+    } else {
+        let condition = parse_expression(&sql).map_err(wrong)?;
+        let words = inspect(&condition).map_err(wrong)?;
+        if words.has_query {
+            let hint = "a check that begins with `select` returns the rows that are wrong";
+            let message = "a check of a row cannot contain a query".to_owned();
+            return Err(wrong(SqlError { message, place: (0, 0) }).with_hint(Some(hint.to_owned())));
+        }
+        for (name, place) in words.columns {
+            if !columns.iter().any(|column| column.name == name) {
+                let hint = did_you_mean(&name, columns.iter().map(|column| column.name.as_str()));
+                let message = format!("`{name}` is not a column of the model");
+                return Err(wrong(SqlError { message, place }).with_hint(hint));
+            }
+        }
+        CheckKind::Row
+    };
+    Ok(Check { text: value, line: entry.line(), kind, severity, reads: Vec::new() })
+}
+
+/// What occurs in a piece of SQL.
+#[derive(Default)]
+struct Words {
+    uses_day: bool,
+    has_query: bool,
+    columns: Vec<(String, (usize, usize))>,
+}
+
+/// Looks through a piece of SQL; complains about unknown parameters and about functions that are not repeatable.
+fn inspect(sql: &impl Visit) -> Result<Words, SqlError> {
+    let mut words = Words::default();
+    match sql.visit(&mut words) {
+        ControlFlow::Break(error) => Err(*error),
+        ControlFlow::Continue(()) => Ok(words),
+    }
+}
+
+impl Visitor for Words {
+    type Break = Box<SqlError>;
+
+    fn pre_visit_query(&mut self, _: &Query) -> ControlFlow<Self::Break> {
+        self.has_query = true;
+        ControlFlow::Continue(())
+    }
+
+    fn pre_visit_value(&mut self, value: &ValueWithSpan) -> ControlFlow<Self::Break> {
+        match &value.value {
+            Value::Placeholder(name) if name == DAY_PARAMETER => self.uses_day = true,
+            Value::Placeholder(name) => {
+                let message = format!("unknown parameter `{name}`; the only one is {DAY_PARAMETER}");
+                return ControlFlow::Break(Box::new(SqlError { message, place: place(value.span.start) }));
+            }
+            _ => {}
+        }
+        ControlFlow::Continue(())
+    }
+
+    fn pre_visit_expr(&mut self, expr: &Expr) -> ControlFlow<Self::Break> {
+        match expr {
+            Expr::Identifier(ident) => self.columns.push((ident_text(ident), place(ident.span.start))),
+            Expr::Function(function) if UNSTABLE.contains(&table_text(&function.name).as_str()) => {
+                let message = format!("`{}` does not give the same result every time", table_text(&function.name));
+                let place = super::sql::table_place(&function.name);
+                return ControlFlow::Break(Box::new(SqlError { message, place }));
+            }
+            _ => {}
+        }
+        ControlFlow::Continue(())
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,89 @@
+//! The first day of each table: where a table begins is decided by what is loaded, not by what was asked for first.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use super::States;
+use crate::date::{BizDate, Slot};
+use crate::model::{Layer, Model, Models, Partitions, upstream};
+
+/// Where the data of one source begins.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct SourceStart {
+    /// The source's tables in ODS.
+    pub tables: BTreeSet<String>,
+    /// The table whose earliest day is the source's first loaded day.
+    pub first_day_of: String,
+}
+
+/// The first day of every model that has one; of those without, nothing is loaded yet.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Begins {
+    days: BTreeMap<String, BizDate>,
+    sources: Vec<SourceStart>,
+}
+
+impl Begins {
+    /// The first day of a model.
+    pub fn get(&self, model: &str) -> Option<BizDate> {
+        self.days.get(model).copied()
+    }
+
+    /// The models that say where the sources of an app model begin.
+    pub(super) fn first_tables<'a>(&self, models: &'a Models, model: &Model) -> Vec<&'a Model> {
+        match model.layer {
+            Layer::App => {
+                sources_of(models, model, &self.sources).filter_map(|s| models.get(&s.first_day_of)).collect()
+            }
+            _ => Vec::new(),
+        }
+    }
+}
+
+/// Finds where each model begins.
+///
+/// A model of the app layer begins on the first loaded day of the sources it is made from, the earliest of them, but not
+/// before `start`. Any other begins with the earliest of its inputs. Of a table that is not built yet, the first day
+/// is taken to be that of its inputs; so ask again after a run through the models.
+pub fn begins(models: &Models, states: &States, sources: &[SourceStart], start: Option<BizDate>) -> Begins {
+    let mut first: BTreeMap<String, BizDate> = BTreeMap::new();
+    for table in models.sources() {
+        first.extend(states.days(table).earliest().map(|day| (table.to_owned(), day)));
+    }
+    for model in models.iter().filter(|model| model.is_partitioned()) {
+        let of_inputs = || model.inputs().filter_map(|read| first.get(&read.table)).min().copied();
+        let day = match (model.uses_day, model.layer) {
+            (true, Layer::App) => {
+                let mut known = sources_of(models, model, sources).peekable();
+                let loaded = match known.peek() {
+                    Some(_) => known.filter_map(|source| first.get(&source.first_day_of)).min().copied(),
+                    None => of_inputs(),
+                };
+                loaded.map(|day| start.map_or(day, |start| day.max(start)))
+            }
+            (true, _) => of_inputs(),
+            (false, _) if states.get(&model.name).is_some() => states.days(&model.name).earliest(),
+            (false, _) => of_inputs(),
+        };
+        first.extend(day.map(|day| (model.name.clone(), day)));
+    }
+    first.retain(|table, _| models.get(table).is_some());
+    Begins { days: first, sources: sources.to_vec() }
+}
+
+/// The sources that a model is made from, directly or through others.
+fn sources_of<'a>(
+    models: &Models,
+    model: &Model,
+    sources: &'a [SourceStart],
+) -> impl Iterator<Item = &'a SourceStart> + use<'a> {
+    let above = upstream(models, &model.name, None);
+    sources.iter().filter(move |source| !source.tables.is_disjoint(&above))
+}
+
+/// Partitions of a model that lie before its first day, as after a wrong early day was taken out of a source; all, when
+/// nothing is left to make the model from. A warehouse built from nothing would not have them.
+pub fn obsolete(model: &Model, begin: Option<BizDate>, states: &States) -> Vec<Slot> {
+    let Some(table) = states.get(&model.name).filter(|_| model.uses_day) else { return Vec::new() };
+    let is_late = |day: &BizDate| begin.is_some_and(|begin| begin <= *day);
+    table.slots.keys().filter(|slot| !slot.as_ref().is_some_and(is_late)).copied().collect()
+}

@@ -1,0 +1,227 @@
+//! What the lake says of every table: its partitions with their versions, and what each was made from.
+
+use std::collections::BTreeMap;
+
+use serde::{Deserialize, Serialize};
+use xxhash_rust::xxh3::xxh3_64;
+
+use super::Fingerprint;
+use crate::date::{BizDate, Slot};
+use crate::model::{Partitions, Span};
+
+/// A partition as it is published.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SlotState {
+    /// A number that changes exactly when the content does.
+    pub version: u64,
+    /// How many rows it has.
+    pub rows: u64,
+    /// What it was made from; `None` for sources, and for partitions of a model that is made in one go.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub fingerprint: Option<Fingerprint>,
+    /// The run that gave it this version. Names of later runs sort after those of earlier ones.
+    pub run: String,
+}
+
+/// A table as it is published.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct TableState {
+    /// Its partitions, those without rows included.
+    pub slots: BTreeMap<Slot, SlotState>,
+    /// What all of it was made from, when its model is made in one go.
+    pub whole: Option<Fingerprint>,
+    /// The run that last made all of it.
+    pub run: String,
+}
+
+/// All tables: sources, seeds and models. Seeds have one partition, on no day, whose version is that of the file.
+#[derive(Clone, Debug, Default)]
+pub struct States {
+    tables: BTreeMap<String, Indexed>,
+}
+
+#[derive(Clone, Debug, Default)]
+struct Indexed {
+    state: TableState,
+    days: DayIndex,
+}
+
+impl States {
+    /// Puts in, or replaces, a table.
+    pub fn set(&mut self, table: impl Into<String>, state: TableState) {
+        let days = DayIndex::new(&state);
+        self.tables.insert(table.into(), Indexed { state, days });
+    }
+
+    /// Replaces one partition, as after it was built.
+    pub fn set_slot(&mut self, table: &str, slot: Slot, state: SlotState) {
+        let indexed = self.tables.entry(table.to_owned()).or_default();
+        indexed.state.slots.insert(slot, state);
+        indexed.days.refresh(&indexed.state, slot);
+    }
+
+    /// A table; `None` when there is none of the name yet.
+    pub fn get(&self, table: &str) -> Option<&TableState> {
+        self.tables.get(table).map(|indexed| &indexed.state)
+    }
+
+    /// The earliest day of a table that has rows.
+    pub fn earliest(&self, table: &str) -> Option<BizDate> {
+        self.days(table).earliest()
+    }
+
+    /// The days of a table that have rows.
+    pub fn days(&self, table: &str) -> &DayIndex {
+        const NONE: &DayIndex = &DayIndex { days: Vec::new(), sums: Vec::new(), no_day: 0 };
+        self.tables.get(table).map_or(NONE, |indexed| &indexed.days)
+    }
+}
+
+/// The days with rows and the hashes of their versions, summed from the first day on, so that the hash of any range is
+/// one subtraction. Partitions without rows are left out: to a query they do not differ from absent ones.
+#[derive(Clone, Debug, Default)]
+pub struct DayIndex {
+    days: Vec<BizDate>,
+    /// `sums[i]` covers the first `i + 1` days.
+    sums: Vec<u64>,
+    no_day: u64,
+}
+
+impl DayIndex {
+    fn new(state: &TableState) -> Self {
+        let mut index = Self::default();
+        index.extend(state, None);
+        index
+    }
+
+    /// Takes in a changed partition: sums from that day on are made again.
+    fn refresh(&mut self, state: &TableState, slot: Slot) {
+        match slot {
+            None => {
+                let partition = state.slots.get(&None).filter(|partition| partition.rows > 0);
+                self.no_day = partition.map_or(0, |partition| hash(None, partition));
+            }
+            Some(day) => {
+                let keep = self.days.partition_point(|d| *d < day);
+                self.days.truncate(keep);
+                self.sums.truncate(keep);
+                self.extend(state, Some(day));
+            }
+        }
+    }
+
+    fn extend(&mut self, state: &TableState, from: Slot) {
+        let mut sum = self.sums.last().copied().unwrap_or(0);
+        for (slot, partition) in state.slots.range(from..).filter(|(_, partition)| partition.rows > 0) {
+            match slot {
+                None => self.no_day = hash(None, partition),
+                Some(day) => {
+                    sum = sum.wrapping_add(hash(Some(*day), partition));
+                    self.days.push(*day);
+                    self.sums.push(sum);
+                }
+            }
+        }
+    }
+
+    /// The hash of the partitions of a span: which there are, and their versions.
+    pub fn hash(&self, span: &Span) -> u64 {
+        let (start, end) = self.places(span);
+        let sum = |place: usize| place.checked_sub(1).and_then(|at| self.sums.get(at)).copied().unwrap_or(0);
+        let days = sum(end.max(start)).wrapping_sub(sum(start));
+        if span.no_day { days.wrapping_add(self.no_day) } else { days }
+    }
+
+    /// The days with rows in a span.
+    pub fn within(&self, span: &Span) -> &[BizDate] {
+        let (start, end) = self.places(span);
+        self.days.get(start..end).unwrap_or(&[])
+    }
+
+    fn places(&self, span: &Span) -> (usize, usize) {
+        let start = span.from.map_or(0, |from| self.days.partition_point(|day| *day < from));
+        let end = span.to.map_or(self.days.len(), |to| self.days.partition_point(|day| *day <= to));
+        (start, end)
+    }
+}
+
+impl Partitions for DayIndex {
+    fn latest_until(&self, day: BizDate) -> Option<BizDate> {
+        self.within(&Span::days(None, Some(day))).last().copied()
+    }
+
+    fn earliest(&self) -> Option<BizDate> {
+        self.days.first().copied()
+    }
+}
+
+fn hash(slot: Slot, partition: &SlotState) -> u64 {
+    let mut bytes = [0_u8; 13];
+    if let Some(day) = slot {
+        bytes[0] = 1;
+        bytes[1..5].copy_from_slice(&day.days().to_le_bytes());
+    }
+    bytes[5..].copy_from_slice(&partition.version.to_le_bytes());
+    xxh3_64(&bytes)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn day(n: i32) -> BizDate {
+        BizDate::from_days(20_000 + n)
+    }
+
+    fn slot(version: u64, rows: u64) -> SlotState {
+        SlotState { version, rows, ..SlotState::default() }
+    }
+
+    fn index(slots: &[(Slot, SlotState)]) -> DayIndex {
+        DayIndex::new(&TableState { slots: slots.iter().cloned().collect(), ..TableState::default() })
+    }
+
+    #[test]
+    fn the_hash_of_a_span_depends_on_what_is_in_it_and_on_nothing_else() {
+        let a = index(&[(Some(day(1)), slot(5, 1)), (Some(day(2)), slot(6, 1)), (Some(day(3)), slot(7, 1))]);
+        let b = index(&[(Some(day(0)), slot(1, 1)), (Some(day(2)), slot(6, 9)), (Some(day(9)), slot(7, 1))]);
+        let only_second = Span::days(Some(day(2)), Some(day(2)));
+        assert_eq!(a.hash(&only_second), b.hash(&only_second));
+        assert_ne!(a.hash(&Span::ALL), b.hash(&Span::ALL));
+        assert_ne!(a.hash(&only_second), a.hash(&Span::days(Some(day(2)), Some(day(3)))));
+        assert_eq!(a.hash(&Span::days(Some(day(5)), None)), 0);
+        assert_eq!(a.hash(&Span::days(Some(day(3)), Some(day(1)))), 0, "an empty span");
+        assert_ne!(only_second, Span::days(Some(day(1)), Some(day(1))));
+    }
+
+    #[test]
+    fn the_same_version_on_another_day_is_something_else() {
+        let a = index(&[(Some(day(1)), slot(5, 1))]);
+        let b = index(&[(Some(day(2)), slot(5, 1))]);
+        let c = index(&[(None, slot(5, 1))]);
+        assert_ne!(a.hash(&Span::ALL), b.hash(&Span::ALL));
+        assert_ne!(a.hash(&Span::ALL), c.hash(&Span::ALL));
+        assert_eq!(c.hash(&Span::days(None, None)), 0, "rows on no day are on none of all days");
+    }
+
+    #[test]
+    fn an_empty_partition_counts_as_absent() {
+        let with = index(&[(Some(day(1)), slot(5, 1)), (Some(day(2)), slot(9, 0)), (None, slot(4, 0))]);
+        let without = index(&[(Some(day(1)), slot(5, 1))]);
+        assert_eq!(with.hash(&Span::ALL), without.hash(&Span::ALL));
+        assert_eq!(with.latest_until(day(7)), Some(day(1)));
+    }
+
+    #[test]
+    fn a_changed_partition_leaves_the_same_index_as_a_new_table() {
+        let mut states = States::default();
+        states.set("t", TableState::default());
+        for (n, version, rows) in [(3, 1, 1), (1, 2, 1), (2, 3, 1), (1, 4, 0), (3, 5, 2), (2, 3, 1)] {
+            states.set_slot("t", Some(day(n)), slot(version, rows));
+            states.set_slot("t", None, slot(version, rows));
+            let fresh = DayIndex::new(states.get("t").expect("a table"));
+            let kept = states.days("t");
+            assert_eq!((&kept.days, &kept.sums, kept.no_day), (&fresh.days, &fresh.sums, fresh.no_day));
+        }
+    }
+}

@@ -1,0 +1,128 @@
+//! The plan: models in the order they are built, with the partitions of each and the reasons.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use super::wanted::{Wanted, sensitive};
+use super::{Begins, Reason, States, obsolete, stale};
+use crate::date::Slot;
+use crate::model::{Layer, Models, Span};
+
+/// What will be built, as far as it is known beforehand: a partition that comes out as it was spares what is made from it.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Plan {
+    /// The wanted models, each after what it reads; also those that are fresh.
+    pub steps: Vec<PlanStep>,
+}
+
+/// What will be built of one model.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct PlanStep {
+    /// The model.
+    pub model: String,
+    /// Its layer.
+    pub layer: Layer,
+    /// Whether it is made in one go and not by the day.
+    pub whole: bool,
+    /// How many of its partitions are wanted, the fresh ones included.
+    pub wanted: usize,
+    /// The partitions to build, in order.
+    pub slots: Vec<(Slot, Reason)>,
+    /// The partitions to take away, for they lie before the model's first day.
+    pub obsolete: Vec<Slot>,
+}
+
+/// What is known to come before or besides staleness.
+#[derive(Clone, Debug, Default)]
+pub struct Expected {
+    /// Partitions of sources that ingest is about to change.
+    pub arriving: BTreeMap<String, BTreeSet<Slot>>,
+    /// Partitions to build even if they are fresh.
+    pub forced: BTreeMap<String, BTreeSet<Slot>>,
+}
+
+impl Plan {
+    /// Whether nothing has to be built or taken away.
+    pub fn is_empty(&self) -> bool {
+        self.steps.iter().all(|step| step.slots.is_empty() && step.obsolete.is_empty())
+    }
+
+    /// How many partitions will be built, those that depend on upstream changes included.
+    pub fn partitions(&self) -> usize {
+        self.steps.iter().map(|step| step.slots.len()).sum()
+    }
+}
+
+/// Partitions of a table that will be written.
+enum Coming {
+    /// Any of them may change.
+    Any,
+    /// These may change.
+    Some(BTreeSet<Slot>),
+}
+
+impl Coming {
+    fn meets(&self, spans: &[Span]) -> bool {
+        let inside = |slots: &BTreeSet<Slot>, span: &Span| {
+            let no_day = span.no_day && slots.contains(&None);
+            let from = span.from.map_or(std::ops::Bound::Excluded(None), |day| std::ops::Bound::Included(Some(day)));
+            let first = slots.range((from, std::ops::Bound::Unbounded)).next();
+            no_day || first.is_some_and(|slot| span.contains(*slot))
+        };
+        match self {
+            Self::Any => !spans.is_empty(),
+            Self::Some(slots) => spans.iter().any(|span| inside(slots, span)),
+        }
+    }
+}
+
+/// The plan for the wanted partitions.
+pub fn plan(models: &Models, wanted: &Wanted, begins: &Begins, states: &States, expected: &Expected) -> Plan {
+    let none = BTreeSet::new();
+    let arriving = expected.arriving.iter().map(|(table, slots)| (table.as_str(), Coming::Some(slots.clone())));
+    let mut coming: BTreeMap<&str, Coming> = arriving.collect();
+    let mut steps = Vec::new();
+    for model in models.iter() {
+        let Some(slots) = wanted.get(&model.name) else { continue };
+        let known: BTreeMap<Slot, Reason> = stale(model, slots, states).into_iter().collect();
+        let forced = expected.forced.get(&model.name).unwrap_or(&none);
+        let mut step = PlanStep {
+            model: model.name.clone(),
+            layer: model.layer,
+            whole: !model.uses_day,
+            wanted: slots.len(),
+            slots: Vec::new(),
+            obsolete: obsolete(model, begins.get(&model.name), states),
+        };
+        if !step.obsolete.is_empty() {
+            coming.insert(&model.name, Coming::Some(step.obsolete.iter().copied().collect()));
+        }
+        for slot in slots {
+            let upstream = || {
+                let planned = model.reads.iter().filter(|read| {
+                    let coming = coming.get(read.table.as_str());
+                    coming.is_some_and(|coming| coming.meets(&sensitive(read, *slot, states)))
+                });
+                let tables: BTreeSet<String> = planned.map(|read| read.table.clone()).collect();
+                (!tables.is_empty()).then_some(Reason::UpstreamPlanned(tables))
+            };
+            let reason = match known.get(slot) {
+                Some(reason) => Some(reason.clone()),
+                None if forced.contains(slot) => Some(Reason::Forced),
+                None => upstream(),
+            };
+            let Some(reason) = reason else { continue };
+            if model.uses_day {
+                // Noted at once, for a model that reads its own past meets it on the next day.
+                let own = coming.entry(&model.name).or_insert(Coming::Some(BTreeSet::new()));
+                if let Coming::Some(own) = own {
+                    own.insert(*slot);
+                }
+            } else {
+                coming.insert(&model.name, Coming::Any);
+            }
+            step.slots.push((*slot, reason));
+        }
+        steps.push(step);
+    }
+    Plan { steps }
+}

@@ -1,0 +1,192 @@
+//! Questions about the warehouse that change nothing: SQL, the models, one model, past runs, its vital signs.
+
+use std::fmt::Write as _;
+use std::path::Path;
+use std::sync::Arc;
+
+use anyhow::{Context as _, Result, anyhow};
+use arrow::array::RecordBatch;
+use serde_json::Value;
+
+use super::project::{Context, Project};
+use crate::date::{BizDate, Slot};
+use crate::engine::{register_calendar, register_lake};
+use crate::error::{Advice, Exit, nearest};
+use crate::model::{downstream, select, upstream};
+
+/// A model in a list.
+pub struct ModelRow {
+    /// The model.
+    pub name: String,
+    /// Its layer.
+    pub layer: String,
+    /// What a row is.
+    pub description: String,
+    /// Its published partitions.
+    pub partitions: usize,
+    /// Their rows.
+    pub rows: u64,
+    /// The first and the last day with a partition.
+    pub days: Option<(BizDate, BizDate)>,
+}
+
+/// A past run in a list.
+pub struct RunRow {
+    /// The run.
+    pub run: String,
+    /// What its record says.
+    pub record: Value,
+}
+
+/// What a check-up looks at besides configuration.
+pub struct Vitals {
+    /// How many models there are.
+    pub models: usize,
+    /// The newest arrival date of any source.
+    pub last_arrival: Option<BizDate>,
+    /// When the last run that ended well began, UTC.
+    pub last_success: Option<String>,
+}
+
+/// Runs a read-only query over every layer at its newest version; takes no lock.
+///
+/// # Errors
+/// When the SQL is wrong or would change something.
+pub async fn query(ctx: &Context, sql: &str) -> Result<Vec<RecordBatch>> {
+    let project = Arc::new(Project::open(&ctx.config)?);
+    let session = project.engine.session();
+    register_lake(&session, &project.lake, &project.seeds).await?;
+    if sql.contains("latest_snapshot") || sql.contains("first_loaded_day") {
+        let recorded = project.recorded().await?;
+        register_calendar(&session, project.calendar(&recorded.states));
+    }
+    let result = crate::engine::query(&session, sql).await;
+    result.map_err(|error| super::sql_error::located(error, "query", sql)).or_else(|error| near_miss(&project, error))
+}
+
+/// Adds the name that was probably meant to an error about an unknown table.
+fn near_miss<T>(project: &Project, error: anyhow::Error) -> Result<T> {
+    let text = format!("{error:#}");
+    let named = text.split('\'').nth(1).and_then(|name| name.rsplit('.').next()).unwrap_or_default();
+    match nearest(named, project.models.names()).filter(|_| text.contains("not found")) {
+        Some(meant) if meant != named => Err(error).hint(format!("did you mean `{meant}`?")).exit(Exit::Usage),
+        Some(_) => Err(error).hint("it is not built yet: `strata run` builds it").exit(Exit::Usage),
+        None => Err(error).exit(Exit::Usage),
+    }
+}
+
+/// The selected models with what is published of them.
+///
+/// # Errors
+/// When the project is wrong or the lake cannot be read.
+pub async fn models(ctx: &Context, selected: &[String], excluded: &[String]) -> Result<Vec<ModelRow>> {
+    let project = Project::open(&ctx.config)?;
+    let selected = select(&project.models, selected, excluded).exit(Exit::Usage)?;
+    let recorded = project.recorded().await?;
+    let rows = project.models.iter().filter(|m| selected.contains(&m.name)).map(|model| {
+        let state = recorded.states.get(&model.name);
+        let days: Vec<BizDate> = state.map(|s| s.slots.keys().flatten().copied().collect()).unwrap_or_default();
+        ModelRow {
+            name: model.name.clone(),
+            layer: model.layer.to_string(),
+            description: model.description.clone(),
+            partitions: state.map_or(0, |s| s.slots.len()),
+            rows: state.map_or(0, |s| s.slots.values().map(|slot| slot.rows).sum()),
+            days: days.first().copied().zip(days.last().copied()),
+        }
+    });
+    Ok(rows.collect())
+}
+
+/// All about one model, as text.
+///
+/// # Errors
+/// When there is no such model.
+pub async fn describe(ctx: &Context, name: &str) -> Result<String> {
+    let project = Project::open(&ctx.config)?;
+    let Some(model) = project.models.get(name) else {
+        let error = anyhow!("there is no model `{name}`");
+        let hint = nearest(name, project.models.names()).map(|near| format!("did you mean `{near}`?"));
+        return Err(error).hint(hint.unwrap_or_else(|| "`strata ls` lists them".to_owned())).exit(Exit::Usage);
+    };
+    let recorded = project.recorded().await?;
+    let mut text = format!("{}  ({})\n{}\n\n", model.name, model.path, model.description);
+    let kind = if model.uses_day { "a day at a time" } else { "in one go" };
+    writeln!(text, "built       {kind}")?;
+    writeln!(text, "grain       {}", model.grain.join(", "))?;
+    if !model.export.is_empty() {
+        writeln!(text, "export      {}", model.export.join(", "))?;
+    }
+    if !model.tags.is_empty() {
+        writeln!(text, "tags        {}", model.tags.join(", "))?;
+    }
+    if let Some(state) = recorded.states.get(name) {
+        let slots: Vec<&Slot> = state.slots.keys().collect();
+        let rows: u64 = state.slots.values().map(|s| s.rows).sum();
+        let days = slots.iter().filter_map(|s| **s);
+        let span = days.clone().min().zip(days.max()).map(|(a, b)| format!(", {a}..{b}")).unwrap_or_default();
+        writeln!(text, "partitions  {}{span}, {rows} rows", slots.len())?;
+    }
+    text.push_str("\nreads\n");
+    for line in model.reads_in_words() {
+        writeln!(text, "  {line}")?;
+    }
+    let (above, below) = (upstream(&project.models, name, None), downstream(&project.models, name, None));
+    writeln!(text, "upstream    {}", above.into_iter().filter(|n| n != name).collect::<Vec<_>>().join(", "))?;
+    writeln!(text, "downstream  {}", below.into_iter().filter(|n| n != name).collect::<Vec<_>>().join(", "))?;
+    text.push_str("\nchecks\n  grain is unique\n");
+    for check in &model.checks {
+        writeln!(text, "  {}", check.text)?;
+    }
+    text.push_str("\ncolumns\n");
+    let table = project.lake.table(name).await?;
+    let width = model.columns.iter().map(|c| c.name.len()).max().unwrap_or_default();
+    for column in &model.columns {
+        let field = table.as_ref().and_then(|t| t.schema().field_with_name(&column.name).ok().cloned());
+        let kind = field.map(|f| f.data_type().to_string()).unwrap_or_default();
+        let line = format!("  {:width$}  {kind:24}  {}", column.name, column.comment.as_deref().unwrap_or_default());
+        writeln!(text, "{}", line.trim_end())?;
+    }
+    Ok(text)
+}
+
+/// The latest runs of a project, newest first; or one of them.
+///
+/// # Errors
+/// When a record cannot be read, or there is no such run.
+pub fn runs(ctx: &Context, wanted: Option<&str>, limit: usize) -> Result<Vec<RunRow>> {
+    let folder = ctx.config.runs_dir();
+    let Ok(entries) = std::fs::read_dir(&folder) else { return Ok(Vec::new()) };
+    let mut names: Vec<String> = entries.flatten().map(|e| e.file_name().to_string_lossy().into_owned()).collect();
+    names.retain(|name| folder.join(name).join("run.json").is_file());
+    names.sort_unstable_by(|a, b| b.cmp(a));
+    if let Some(wanted) = wanted {
+        let hint = nearest(wanted, names.iter().map(String::as_str)).map(|near| format!("did you mean `{near}`?"));
+        names.retain(|name| name == wanted);
+        if names.is_empty() {
+            let hint = hint.unwrap_or_else(|| "`strata history` lists the runs".to_owned());
+            return Err(anyhow!("there is no run `{wanted}`")).hint(hint).exit(Exit::Usage);
+        }
+    }
+    names.truncate(limit);
+    names.into_iter().map(|run| Ok(RunRow { record: read_run(&folder, &run)?, run })).collect()
+}
+
+fn read_run(folder: &Path, run: &str) -> Result<Value> {
+    let path = folder.join(run).join("run.json");
+    let text = std::fs::read(&path).with_context(|| format!("read {}", path.display()))?;
+    serde_json::from_slice(&text).with_context(|| format!("read {}", path.display()))
+}
+
+/// The vital signs of a warehouse.
+///
+/// # Errors
+/// When the models are wrong or the lake cannot be read.
+pub async fn vitals(ctx: &Context) -> Result<Vitals> {
+    let project = Project::open(&ctx.config)?;
+    let recorded = project.recorded().await?;
+    let past = runs(ctx, None, usize::MAX)?;
+    let success = past.iter().find(|row| row.record.get("outcome").and_then(Value::as_str) == Some("done"));
+    let started = success.and_then(|row| row.record.get("started")).and_then(Value::as_str).map(str::to_owned);
+    Ok(Vitals { models: project.models.iter().len(), last_arrival: recorded.last_arrival, last_success: started })
+}

@@ -1,0 +1,185 @@
+//! The operations of the program: the nightly run and its steps, what it would do, and questions about the warehouse.
+//!
+//! [`run()`] tells the whole story: take the lock, ingest what is new, build what is stale, export what changed, write
+//! down what happened.
+
+mod build;
+mod inspect;
+mod lock;
+mod project;
+mod report;
+mod sql_error;
+mod steps;
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use anyhow::{Error, Result};
+
+pub use inspect::{ModelRow, RunRow, describe, models, query, runs, vitals, Vitals};
+pub use lock::holder;
+pub use project::{Context, Project};
+pub use report::{ExportReport, ModelReport, ModelResult, RunReport, SourceReport};
+
+use crate::config::Location;
+use crate::date::BizDate;
+use crate::error::{Advice, Exit, Locked};
+use crate::model::select;
+use crate::plan::{Expected, Plan, Window, begins, plan as plan_steps, wanted};
+use crate::progress::Event;
+use build::Target;
+use lock::{Attempt, Holder, RunLock};
+
+/// A part of a run.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Step {
+    /// Take in what is new at the sources.
+    Ingest,
+    /// Build what is stale, check it, publish it.
+    Build,
+    /// Check what is published.
+    Check,
+    /// Export what changed.
+    Export,
+}
+
+/// What a run is asked to do.
+#[derive(Clone, Debug)]
+pub struct RunRequest {
+    /// The parts of the run, in order.
+    pub steps: Vec<Step>,
+    /// The sources to ingest; all when empty.
+    pub sources: Vec<String>,
+    /// The models wanted, in the selection grammar.
+    pub select: Vec<String>,
+    /// The models not wanted.
+    pub exclude: Vec<String>,
+    /// The first day wanted.
+    pub from: Option<BizDate>,
+    /// The last day wanted; `None` is the last day that has arrived, at most yesterday.
+    pub to: Option<BizDate>,
+    /// Whether what is asked for is built even when fresh.
+    pub force: bool,
+    /// How long to wait for another run.
+    pub wait: Duration,
+    /// What the run calls itself to others that wait for it.
+    pub command: String,
+}
+
+/// Does what a request says. Failures of models and sources are in the report; the run goes on with what it can.
+///
+/// # Errors
+/// When another run holds the lock, the project is wrong, or the lake cannot be read or written.
+pub async fn run(ctx: &Context, request: &RunRequest) -> Result<RunReport> {
+    let since = Instant::now();
+    let project = Arc::new(Project::open(&ctx.config)?);
+    let selected = select(&project.models, &request.select, &request.exclude).exit(Exit::Usage)?;
+    let _lock = locked(ctx, request).await?;
+    let mut report = new_report(ctx);
+
+    if request.steps.contains(&Step::Ingest) {
+        steps::ingest(ctx, &project, &request.sources, &mut report).await?;
+    }
+    let mut recorded = project.recorded().await?;
+    let to = last_day(ctx, request, recorded.last_arrival);
+    report.to = to;
+    if let Some(to) = to {
+        let from = request.from.map_or_else(|| "the first loaded day".to_owned(), |day| day.to_string());
+        ctx.reporter.report(Event::Note(format!("business days {from}..{to}, zone {}", ctx.config.timezone)));
+        let window = Window { from: request.from, to };
+        let target = Target { selected: selected.clone(), window, force: request.force };
+        if request.steps.contains(&Step::Build) {
+            report.models = build::build(ctx, &project, &mut recorded.states, &target).await?;
+            report.failures.extend(report.models.iter().filter_map(failure));
+            report.warnings.extend(report.models.iter().flat_map(warnings));
+        }
+        if request.steps.contains(&Step::Check) {
+            steps::check(ctx, &project, &recorded.states, &target, &mut report).await?;
+        }
+    } else {
+        ctx.reporter.report(Event::Note("nothing has been loaded yet".to_owned()));
+    }
+    if request.steps.contains(&Step::Export) {
+        steps::export(ctx, &project, &recorded, &selected, &mut report).await;
+    }
+    report.seconds = since.elapsed().as_secs_f64();
+    report.outcome = if report.failures.is_empty() { "done" } else { "failed" };
+    report.save(&ctx.config.runs_dir())?;
+    Ok(report)
+}
+
+/// What a run would build, and why; changes nothing. Ingest is not foreseen: it is about what has landed.
+///
+/// # Errors
+/// When the project is wrong or the lake cannot be read.
+pub async fn plan(ctx: &Context, request: &RunRequest) -> Result<Plan> {
+    let project = Arc::new(Project::open(&ctx.config)?);
+    let selected = select(&project.models, &request.select, &request.exclude).exit(Exit::Usage)?;
+    let recorded = project.recorded().await?;
+    let Some(to) = last_day(ctx, request, recorded.last_arrival) else { return Ok(Plan::default()) };
+    let first_days = begins(&project.models, &recorded.states, &project.starts, project.start());
+    let window = Window { from: request.from, to };
+    let wanted = wanted(&project.models, &selected, window, &first_days, &recorded.states);
+    let mut expected = Expected::default();
+    if request.force {
+        let forced = wanted.iter().filter(|(name, _)| selected.contains(*name));
+        expected.forced = forced.map(|(name, slots)| (name.clone(), slots.iter().copied().collect::<BTreeSet<_>>())).collect();
+    }
+    Ok(plan_steps(&project.models, &wanted, &first_days, &recorded.states, &expected))
+}
+
+/// The last business day of a run: as asked, else the newest arrival, at most yesterday.
+fn last_day(ctx: &Context, request: &RunRequest, last_arrival: Option<BizDate>) -> Option<BizDate> {
+    let today = ctx.config.timezone.day_of_ms(ctx.now_ms)?;
+    request.to.or_else(|| last_arrival.map(|day| day.min(today.plus_days(-1))))
+}
+
+fn new_report(ctx: &Context) -> RunReport {
+    let started = chrono::DateTime::from_timestamp_millis(ctx.now_ms).unwrap_or_default();
+    RunReport {
+        format: report::FORMAT,
+        run: ctx.run.clone(),
+        started: started.format("%Y-%m-%dT%H:%M:%S%.3fZ").to_string(),
+        timezone: ctx.config.timezone.to_string(),
+        to: None,
+        outcome: "done",
+        seconds: 0.0,
+        sources: Vec::new(),
+        models: Vec::new(),
+        exports: Vec::new(),
+        warnings: Vec::new(),
+        failures: Vec::new(),
+    }
+}
+
+/// Takes the run lock of a lake that is a folder; object stores rely on Delta's conflict detection.
+async fn locked(ctx: &Context, request: &RunRequest) -> Result<Option<RunLock>> {
+    let Location::Local(folder) = &ctx.config.lake else { return Ok(None) };
+    let started = chrono::DateTime::from_timestamp_millis(ctx.now_ms).unwrap_or_default();
+    let since = started.with_timezone(&ctx.config.timezone.tz()).format("%Y-%m-%d %H:%M:%S %:z").to_string();
+    let host = std::fs::read_to_string("/proc/sys/kernel/hostname");
+    let host = host.map_or_else(|_| "this machine".to_owned(), |name| name.trim().to_owned());
+    let me = Holder { run: request.command.clone(), pid: std::process::id(), host, since };
+    match lock::acquire(folder, &me, request.wait).await? {
+        Attempt::Held(lock) => Ok(Some(lock)),
+        Attempt::Busy(other) => {
+            let locked = Locked { holder: other.run, pid: other.pid, host: other.host, since: other.since };
+            Err(Error::new(locked)).hint("it ends by itself; `--wait 30m` waits for it")
+        }
+    }
+}
+
+fn failure(model: &ModelReport) -> Option<String> {
+    match model.result {
+        ModelResult::Published => None,
+        ModelResult::ChecksFailed => Some(format!("{}: a check failed, nothing of it was published", model.model)),
+        ModelResult::Failed => Some(format!("{}: {}", model.model, model.error.as_deref().unwrap_or("failed"))),
+        ModelResult::Skipped => Some(format!("{}: skipped, {}", model.model, model.error.as_deref().unwrap_or_default())),
+    }
+}
+
+fn warnings(model: &ModelReport) -> impl Iterator<Item = String> + '_ {
+    let warns = model.violations.iter().filter(|v| v.severity == crate::check::Severity::Warn);
+    warns.map(|v| format!("{}: {}: {} rows violate `{}`", model.model, v.origin, v.rows, v.check))
+}

@@ -1,0 +1,281 @@
+//! A project opened for work: its models and seeds, the lake, the engine, and what the lake records of every table.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::Path;
+use std::sync::Arc;
+
+use anyhow::{Context as _, Error, Result, anyhow};
+use futures::{StreamExt, TryStreamExt};
+use serde::{Deserialize, Serialize};
+use xxhash_rust::xxh3::xxh3_64;
+
+use crate::config::source::Source;
+use crate::config::{Config, Location};
+use crate::date::{BizDate, Slot};
+use crate::engine::{Calendar, Engine, Seeds};
+use crate::error::{Advice, Exit};
+use crate::lake::Lake;
+use crate::model::{Models, Partitions};
+use crate::plan::{Fingerprint, SlotState, SourceStart, States, TableState};
+use crate::progress::Reporter;
+
+/// The table of everything that did not land.
+pub const REJECTS: &str = "ods_reject";
+
+/// Tables whose records are read at once.
+const CONCURRENT_TABLES: usize = 16;
+
+/// What every operation works with.
+pub struct Context {
+    /// The project's configuration.
+    pub config: Config,
+    /// The run's one clock: epoch milliseconds.
+    pub now_ms: i64,
+    /// The run's name; later runs sort after earlier ones.
+    pub run: String,
+    /// Who watches.
+    pub reporter: Arc<dyn Reporter>,
+}
+
+/// A project's content, opened.
+pub struct Project {
+    /// The models, each after what it reads.
+    pub models: Models,
+    /// The small tables of `conf/seeds`.
+    pub seeds: Seeds,
+    /// Where the sources begin.
+    pub starts: Vec<SourceStart>,
+    /// The lake.
+    pub lake: Lake,
+    /// The engine over it.
+    pub engine: Engine,
+    seed_versions: BTreeMap<String, u64>,
+    start: Option<BizDate>,
+    log_tables: BTreeSet<String>,
+}
+
+/// What is recorded of a partition, as JSON beside its rows.
+#[derive(Serialize, Deserialize)]
+pub struct SlotRecord {
+    /// The version of its content, 16 hexadecimal digits.
+    pub version: String,
+    /// Its rows.
+    pub rows: u64,
+    /// The run that gave it this version.
+    pub run: String,
+    /// What it was made from; sources have none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub fingerprint: Option<Fingerprint>,
+}
+
+/// What is recorded of a table that is made in one go.
+#[derive(Serialize, Deserialize)]
+pub struct WholeRecord {
+    /// The run that made it.
+    pub run: String,
+    /// What it was made from.
+    pub fingerprint: Fingerprint,
+}
+
+/// What ingest records of a source table as a whole.
+#[derive(Deserialize)]
+struct SourceRecord {
+    last_arrival: Option<BizDate>,
+}
+
+/// Everything the lake records, and until when data has arrived.
+pub struct Recorded {
+    /// All tables' partitions.
+    pub states: States,
+    /// The newest arrival date of any source.
+    pub last_arrival: Option<BizDate>,
+}
+
+impl Project {
+    /// Loads the models and seeds of a project and opens its lake.
+    ///
+    /// # Errors
+    /// When a model or a seed is wrong (all mistakes are told), or the lake cannot be opened.
+    pub fn open(config: &Config) -> Result<Self> {
+        let models = load_models(config).exit(Exit::Usage)?;
+        let seed_texts = read_folder(&config.seeds_dir(), "csv")?;
+        let names = seed_texts.iter().map(|(path, text)| (stem(path).to_owned(), text.clone()));
+        let seeds = Seeds::parse(&names.collect()).exit(Exit::Usage)?;
+        let seed_versions =
+            seed_texts.iter().map(|(path, text)| (format!("seed_{}", stem(path)), xxh3_64(text.as_bytes()))).collect();
+        let lake = match &config.lake {
+            Location::Local(path) => Lake::open(&path.to_string_lossy())?,
+            Location::Object(url) | Location::Mysql(url) => Lake::open(url.reveal())?,
+        };
+        let memory = usize::try_from(config.resources.memory.0).unwrap_or(usize::MAX);
+        let engine = Engine::new(&lake, memory, config.resources.threads(), config.timezone)?;
+        let log_tables = config.sources.values().filter_map(|s| match &s.source {
+            Source::Log(log) => Some(log.table.clone()),
+            Source::Tables(_) => None,
+        });
+        Ok(Self {
+            models,
+            seeds,
+            starts: starts(config),
+            lake,
+            engine,
+            seed_versions,
+            start: config.start,
+            log_tables: log_tables.collect(),
+        })
+    }
+
+    /// Reads what the lake records of every table; no data file is opened.
+    ///
+    /// # Errors
+    /// When the lake cannot be read.
+    pub async fn recorded(&self) -> Result<Recorded> {
+        let mut states = States::default();
+        let mut last_arrival = None;
+        let names = self.models.sources().chain(self.models.iter().map(|m| m.name.as_str()));
+        let mut tables = futures::stream::iter(names.map(str::to_owned).collect::<Vec<_>>())
+            .map(|name| async move { self.lake.records(&name).await.map(|records| (name, records)) })
+            .buffer_unordered(CONCURRENT_TABLES);
+        while let Some((name, records)) = tables.try_next().await? {
+            if let Some(text) = records.get("strata.source") {
+                let record: SourceRecord = serde_json::from_str(text).with_context(|| format!("records of {name}"))?;
+                last_arrival = last_arrival.max(record.last_arrival);
+            }
+            if let Some(state) = table_state(&records).with_context(|| format!("records of {name}"))? {
+                states.set(name, state);
+            }
+        }
+        for (seed, version) in &self.seed_versions {
+            let slot = SlotState { version: *version, rows: 1, ..SlotState::default() };
+            states.set(seed.clone(), TableState { slots: [(None, slot)].into(), ..TableState::default() });
+        }
+        drop(tables);
+        self.note_first_days(&mut states);
+        Ok(Recorded { states, last_arrival })
+    }
+
+    /// Makes the first loaded days an input that partitions are compared by, as a table of one row.
+    pub fn note_first_days(&self, states: &mut States) {
+        let days: Vec<Option<BizDate>> = ["logs", "orders"].map(|kind| self.first_day(kind, states)).into();
+        let version = xxh3_64(format!("{days:?}").as_bytes());
+        let slot = SlotState { version, rows: 1, ..SlotState::default() };
+        states.set(crate::model::FIRST_LOADED_DAY, TableState { slots: [(None, slot)].into(), ..TableState::default() });
+    }
+
+    /// The first loaded day of the `logs`, of the `orders`, or the earlier of `both`; not before the configured start.
+    fn first_day(&self, kind: &str, states: &States) -> Option<BizDate> {
+        let is_log = |start: &SourceStart| !start.tables.is_disjoint(&self.log_tables);
+        let wanted = self.starts.iter().filter(|start| match kind {
+            "logs" => is_log(start),
+            "orders" => !is_log(start),
+            _ => true,
+        });
+        let first = wanted.filter_map(|start| states.earliest(&start.first_day_of)).min();
+        first.map(|day| self.start.map_or(day, |start| day.max(start)))
+    }
+
+    /// Answers to what SQL asks about the lake's days, for the states as they are now.
+    pub fn calendar(self: &Arc<Self>, states: &States) -> Arc<dyn Calendar> {
+        Arc::new(RunCalendar { project: Arc::clone(self), states: states.clone() })
+    }
+
+    /// The configured first day of the warehouse.
+    pub fn start(&self) -> Option<BizDate> {
+        self.start
+    }
+}
+
+struct RunCalendar {
+    project: Arc<Project>,
+    states: States,
+}
+
+impl Calendar for RunCalendar {
+    fn latest_snapshot(&self, table: &str, day: BizDate) -> Option<BizDate> {
+        let days = self.states.days(table);
+        days.latest_until(day).or_else(|| days.earliest())
+    }
+
+    fn first_loaded_day(&self, source: &str) -> Option<BizDate> {
+        self.project.first_day(source, &self.states)
+    }
+}
+
+/// The domain under which a partition is recorded.
+pub fn slot_domain(slot: Slot) -> String {
+    slot.map_or_else(|| "strata.slot:none".to_owned(), |day| format!("strata.slot:{day}"))
+}
+
+fn table_state(records: &BTreeMap<String, String>) -> Result<Option<TableState>> {
+    let mut state = TableState::default();
+    for (domain, text) in records {
+        if let Some(key) = domain.strip_prefix("strata.slot:") {
+            let slot: Slot = if key == "none" { None } else { Some(key.parse()?) };
+            let record: SlotRecord = serde_json::from_str(text)?;
+            let version = u64::from_str_radix(&record.version, 16)?;
+            let SlotRecord { rows, run, fingerprint, .. } = record;
+            state.slots.insert(slot, SlotState { version, rows, fingerprint, run });
+        } else if domain == "strata.whole" {
+            let record: WholeRecord = serde_json::from_str(text)?;
+            state.whole = Some(record.fingerprint);
+            state.run = record.run;
+        }
+    }
+    Ok((!state.slots.is_empty() || state.whole.is_some()).then_some(state))
+}
+
+fn starts(config: &Config) -> Vec<SourceStart> {
+    config
+        .sources
+        .values()
+        .map(|source| match &source.source {
+            Source::Log(log) => {
+                SourceStart { tables: BTreeSet::from([log.table.clone()]), first_day_of: log.table.clone() }
+            }
+            Source::Tables(tables) => SourceStart {
+                tables: tables.tables.iter().map(|t| format!("ods_{}", t.name)).collect(),
+                first_day_of: tables.first_day.clone(),
+            },
+        })
+        .collect()
+}
+
+fn load_models(config: &Config) -> Result<Models> {
+    let mut sources: Vec<String> = starts(config).into_iter().flat_map(|start| start.tables).collect();
+    sources.push(REJECTS.to_owned());
+    let mut files = Vec::new();
+    for layer in ["ods", "dwd", "dws", "app"] {
+        files.extend(read_folder(&config.sql_dir().join(layer), "sql")?);
+    }
+    let shown = |path: &str| config.shown(Path::new(path)).to_string();
+    let files: Vec<(String, String)> = files.into_iter().map(|(path, text)| (shown(&path), text)).collect();
+    if files.is_empty() {
+        let error = anyhow!("no models in {}", config.shown(&config.sql_dir()));
+        return Err(error).hint("`strata init DIR` makes a project with the models of a shop");
+    }
+    let seeds: Vec<String> =
+        read_folder(&config.seeds_dir(), "csv")?.iter().map(|(path, _)| format!("seed_{}", stem(path))).collect();
+    Models::load(files, &sources, &seeds).map_err(|mistakes| {
+        let texts: Vec<String> = mistakes.iter().map(ToString::to_string).collect();
+        Error::msg(texts.join("\n"))
+    })
+}
+
+/// The files of a folder with an extension, by path, with their texts; a missing folder has none.
+fn read_folder(folder: &Path, extension: &str) -> Result<Vec<(String, String)>> {
+    let Ok(entries) = std::fs::read_dir(folder) else { return Ok(Vec::new()) };
+    let mut files = Vec::new();
+    for entry in entries {
+        let path = entry.with_context(|| format!("list {}", folder.display()))?.path();
+        if path.extension().is_some_and(|e| e == extension) {
+            let text = std::fs::read_to_string(&path).with_context(|| format!("read {}", path.display()))?;
+            files.push((path.to_string_lossy().into_owned(), text));
+        }
+    }
+    files.sort();
+    Ok(files)
+}
+
+fn stem(path: &str) -> &str {
+    Path::new(path).file_stem().and_then(|s| s.to_str()).unwrap_or(path)
+}

@@ -1,0 +1,196 @@
+//! The steps of a run around the build: ingest, check, export.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+
+use anyhow::{Context as _, Result, anyhow};
+
+use super::build::{Target, check_published};
+use super::project::{Context, Project, Recorded};
+use super::report::{ExportReport, RunReport, SourceReport};
+use crate::check::Severity;
+use crate::config::source::Source;
+use crate::config::{ExportTarget, Location};
+use crate::error::{Advice, Exit, render};
+use crate::export::{ExportRun, ExportTable, Exported, to_sqlite};
+use crate::ingest::logs::{LogsIngest, ingest_logs};
+use crate::ingest::orders::{OrdersIngest, ingest_orders};
+use crate::plan::States;
+use crate::progress::Event;
+
+/// Takes in what is new at the wanted sources; a failing source is told, and the others go on.
+pub async fn ingest(ctx: &Context, project: &Project, wanted: &[String], report: &mut RunReport) -> Result<()> {
+    let sources = &ctx.config.sources;
+    for (name, source) in sources.iter().filter(|(name, s)| is_wanted(wanted, name, &s.source)) {
+        let Location::Local(root) = &source.location else {
+            let what = anyhow!("source {name} at {}: only folders of this machine can be read yet", source.location);
+            return Err(what).exit(Exit::Usage);
+        };
+        if !root.is_dir() {
+            let what = anyhow!("source {name}: there is no folder {}", ctx.config.shown(root));
+            let hint = format!("create it, or set sources.{name} in conf/warehouse.toml");
+            fail(ctx, report, &Err::<(), _>(what).hint(hint).expect_err("it is an error"));
+            continue;
+        }
+        let (zone, run, now_ms) = (ctx.config.timezone, ctx.run.as_str(), ctx.now_ms);
+        let (lake, threads, reporter) = (&project.lake, ctx.config.resources.threads(), &*ctx.reporter);
+        let since = report.sources.len();
+        let done = match &source.source {
+            Source::Log(log) => {
+                let job = LogsIngest { lake, name, source: log, root, zone, run, now_ms, threads, reporter };
+                ingest_logs(&job).await.map(|outcome| {
+                    report.warnings.extend(outcome.warnings);
+                    report.sources.push(SourceReport {
+                        source: name.clone(),
+                        files: outcome.files_new,
+                        read: outcome.tally.read,
+                        landed: outcome.tally.landed,
+                        rejected: outcome.tally.rejected,
+                        partitions: outcome.days.len(),
+                    });
+                    Vec::new()
+                })
+            }
+            Source::Tables(tables) => {
+                let job = OrdersIngest { lake, name, source: tables, root, zone, run, now_ms, threads, reporter };
+                ingest_orders(&job).await.map(|outcome| {
+                    report.sources.extend(outcome.tables.iter().map(|table| SourceReport {
+                        source: table.table.clone(),
+                        files: table.files,
+                        read: table.tally.read,
+                        landed: table.tally.landed,
+                        rejected: table.tally.rejected.iter().map(|(k, v)| (k.to_string(), *v)).collect(),
+                        partitions: table.slots.len(),
+                    }));
+                    outcome.failures
+                })
+            }
+        };
+        match done.with_context(|| format!("ingest {name}")) {
+            Ok(failures) => {
+                for failure in failures {
+                    ctx.reporter.report(Event::Failure(failure.clone()));
+                    report.failures.push(failure);
+                }
+            }
+            Err(error) => fail(ctx, report, &error),
+        }
+        for books in &report.sources[since..] {
+            if !books.closes() {
+                let text = format!(
+                    "the books of {} do not close: {} read, {} landed, {:?} rejected",
+                    books.source, books.read, books.landed, books.rejected
+                );
+                ctx.reporter.report(Event::Failure(text.clone()));
+                report.failures.push(text);
+            }
+        }
+    }
+    Ok(())
+}
+
+/// Whether a source was asked for: by its name, or as `logs` or `orders`.
+fn is_wanted(wanted: &[String], name: &str, source: &Source) -> bool {
+    let kind = match source {
+        Source::Log(_) => "logs",
+        Source::Tables(_) => "orders",
+    };
+    wanted.is_empty() || wanted.iter().any(|w| w == name || w == kind)
+}
+
+fn fail(ctx: &Context, report: &mut RunReport, error: &anyhow::Error) {
+    let text = render(error);
+    ctx.reporter.report(Event::Failure(text.clone()));
+    report.failures.push(text);
+}
+
+/// Checks what is published.
+pub async fn check(
+    ctx: &Context,
+    project: &Arc<Project>,
+    states: &States,
+    target: &Target,
+    report: &mut RunReport,
+) -> Result<()> {
+    for (model, violations) in check_published(ctx, project, states, target).await? {
+        for violation in violations {
+            let text = format!("{model}: {violation}");
+            match violation.severity {
+                Severity::Fail => {
+                    ctx.reporter.report(Event::Failure(text.clone()));
+                    report.failures.push(text);
+                }
+                Severity::Warn => {
+                    ctx.reporter.report(Event::Warning(text.clone()));
+                    report.warnings.push(text);
+                }
+            }
+        }
+    }
+    Ok(())
+}
+
+/// Exports the published partitions of the selected models; a failing export is told, and the others go on.
+pub async fn export(
+    ctx: &Context,
+    project: &Project,
+    recorded: &Recorded,
+    selected: &BTreeSet<String>,
+    report: &mut RunReport,
+) {
+    for (name, target) in &ctx.config.exports {
+        let step = format!("export {name}");
+        ctx.reporter.report(Event::StepStarted { step: step.clone(), total: 0 });
+        match export_one(ctx, project, recorded, selected, name, target).await.with_context(|| step.clone()) {
+            Ok(done) => {
+                let summed = ExportReport {
+                    export: name.clone(),
+                    tables: done.len(),
+                    partitions: done.iter().map(|t| t.partitions).sum(),
+                    rows: done.iter().map(|t| t.rows).sum(),
+                };
+                let line = if done.is_empty() {
+                    "up to date".to_owned()
+                } else {
+                    format!("{} tables, {} partitions, {} rows", summed.tables, summed.partitions, summed.rows)
+                };
+                ctx.reporter.report(Event::StepFinished { step, line });
+                report.exports.push(summed);
+            }
+            Err(error) => {
+                ctx.reporter.report(Event::StepFinished { step, line: "failed; the target is as it was".to_owned() });
+                fail(ctx, report, &error);
+            }
+        }
+    }
+}
+
+async fn export_one(
+    ctx: &Context,
+    project: &Project,
+    recorded: &Recorded,
+    selected: &BTreeSet<String>,
+    name: &str,
+    target: &ExportTarget,
+) -> Result<Vec<Exported>> {
+    let path = match target {
+        ExportTarget::Sqlite(path) => path,
+        ExportTarget::Mysql(url) => anyhow::bail!("{url}: MySQL is not a target yet, sqlite:PATH is"),
+    };
+    let mut tables = Vec::new();
+    for model in project.models.iter().filter(|m| m.export.iter().any(|e| e == name) && selected.contains(&m.name)) {
+        let Some(table) = project.lake.table(&model.name).await? else { continue };
+        let slots: BTreeMap<_, _> = recorded
+            .states
+            .get(&model.name)
+            .map(|state| state.slots.iter().map(|(slot, s)| (*slot, (s.version, s.rows))).collect())
+            .unwrap_or_default();
+        tables.push(ExportTable { table, key: model.grain.clone(), slots });
+    }
+    let run = ExportRun {
+        run: ctx.run.clone(),
+        now_ms: ctx.now_ms,
+        data_as_of: recorded.last_arrival.map(|day| day.to_string()).unwrap_or_default(),
+    };
+    to_sqlite(path, &project.engine, tables, &run).await
+}

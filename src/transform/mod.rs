@@ -1,0 +1,253 @@
+//! Transform: query → stage → check → publish, for the partitions of one model.
+//!
+//! What a model is and which partitions are due is decided elsewhere (`model`, `plan`, `run`): here a [`Recipe`] of
+//! plain SQL becomes rows of a table, or a list of the checks that forbid it.
+
+mod publish;
+mod stage;
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use anyhow::{Context, Result};
+use arrow::datatypes::{Field, Schema, SchemaRef};
+use datafusion::common::{ParamValues, ScalarValue};
+use datafusion::dataframe::DataFrame;
+use datafusion::datasource::TableProvider;
+use datafusion::execution::context::SessionContext;
+use datafusion::logical_expr::SortExpr;
+use datafusion::prelude::col;
+
+pub use publish::{Publisher, publish};
+pub use stage::Staged;
+
+use crate::check::{self, Check, Violation};
+use crate::date::{BizDate, Slot};
+use crate::engine::{Calendar, Engine, LakeScan, Seeds, register_calendar};
+use crate::lake::{FileRef, Lake, Table, TableSpec, stored_type};
+use stage::Stager;
+
+/// What is computed: one SELECT, its grain, its checks.
+pub struct Recipe {
+    /// The table it makes.
+    pub name: String,
+    /// One sentence of what a row is.
+    pub description: String,
+    /// The SELECT, with the file's comments so that positions in messages are the file's.
+    pub sql: String,
+    /// The columns that identify a row, in the order by which rows are sorted.
+    pub grain: Vec<String>,
+    /// What must hold of its rows.
+    pub checks: Vec<Check>,
+    /// What its columns mean, by name.
+    pub comments: BTreeMap<String, String>,
+    /// Whether each day has a folder of its own.
+    pub partitioned: bool,
+    /// Whether it reads earlier partitions of itself.
+    pub own_past: bool,
+}
+
+/// A table that a query reads, and the files of it that it may see.
+#[derive(Clone)]
+pub struct Input {
+    /// The name under which the query knows it.
+    pub name: String,
+    /// Its snapshot.
+    pub table: Table,
+    /// The files of the partitions that are read.
+    pub files: Vec<FileRef>,
+}
+
+/// What a query works with besides its inputs.
+#[derive(Clone)]
+pub struct Workshop {
+    /// Where queries run.
+    pub engine: Engine,
+    /// Where tables are.
+    pub lake: Lake,
+    /// The project's small tables.
+    pub seeds: Seeds,
+    /// The run that works.
+    pub run: String,
+    /// The run's clock.
+    pub now_ms: i64,
+}
+
+impl Workshop {
+    fn session(&self, inputs: &[Input], calendar: &Arc<dyn Calendar>) -> Result<SessionContext> {
+        let session = self.engine.session();
+        register_calendar(&session, Arc::clone(calendar));
+        for (name, seed) in self.seeds.iter() {
+            session.register_table(name.as_str(), seed)?;
+        }
+        for input in inputs {
+            let scan = LakeScan::new(&input.table, &input.files, Vec::new())?;
+            session.register_table(input.name.as_str(), Arc::new(scan))?;
+        }
+        Ok(session)
+    }
+
+    /// The table of a recipe with the columns its SELECT yields, created or changed when it is not so.
+    ///
+    /// # Errors
+    /// When the SELECT does not plan against its inputs, or the storage fails.
+    pub async fn table_of(&self, recipe: &Recipe, inputs: &[Input], calendar: &Arc<dyn Calendar>) -> Result<Table> {
+        let session = self.session(inputs, calendar)?;
+        if recipe.own_past && !inputs.iter().any(|i| i.name == recipe.name) {
+            // A model that reads its own past has no table on its first day: what it needs of it is what it declares.
+            let empty = Arc::new(datafusion::catalog::MemTable::try_new(own_history(recipe), vec![vec![]])?);
+            session.register_table(recipe.name.as_str(), empty)?;
+        }
+        let frame = planned(&session, recipe, Some(BizDate::from_days(0))).await?;
+        let spec = TableSpec {
+            name: recipe.name.clone(),
+            schema: commented(frame.schema().as_arrow(), &recipe.comments),
+            partitioned: recipe.partitioned && frame.schema().has_column_with_unqualified_name("dt"),
+            description: recipe.description.clone(),
+        };
+        self.lake.ensure_table(&spec, self.now_ms).await
+    }
+
+    /// Stages one day of a model; where the model reads itself it sees what is staged already.
+    ///
+    /// # Errors
+    /// When the query fails.
+    pub async fn stage_day(
+        &self,
+        recipe: &Recipe,
+        table: &Table,
+        (day, inputs): (BizDate, Vec<Input>),
+        calendar: &Arc<dyn Calendar>,
+        staged: &[Staged],
+    ) -> Result<Vec<Staged>> {
+        let session = self.session(&inputs, calendar)?;
+        if recipe.own_past {
+            let files = inputs.iter().find(|i| i.name == recipe.name).map_or(&[][..], |own| &own.files);
+            session.deregister_table(recipe.name.as_str())?;
+            session.register_table(recipe.name.as_str(), overlaid(table, files, staged)?)?;
+        }
+        let frame = planned(&session, recipe, Some(day)).await?;
+        let rows = sorted(frame, &recipe.grain, false)?.execute_stream().await?;
+        let mut stager = Stager::new(table, &self.run)?;
+        stager.stage_day(day, rows).await.with_context(|| format!("build {} dt={day}", recipe.name))?;
+        Ok(stager.into_staged())
+    }
+
+    /// Stages all partitions of a model that is computed whole.
+    ///
+    /// # Errors
+    /// When the query fails.
+    pub async fn stage_whole(
+        &self,
+        recipe: &Recipe,
+        table: &Table,
+        inputs: &[Input],
+        calendar: &Arc<dyn Calendar>,
+    ) -> Result<Vec<Staged>> {
+        let session = self.session(inputs, calendar)?;
+        let frame = planned(&session, recipe, None).await?;
+        let has_day = frame.schema().has_column_with_unqualified_name("dt");
+        let rows = sorted(frame, &recipe.grain, has_day)?.execute_stream().await?;
+        let mut stager = Stager::new(table, &self.run)?;
+        stager.stage_whole(rows).await.with_context(|| format!("build {}", recipe.name))?;
+        Ok(stager.into_staged())
+    }
+
+    /// Runs a model's checks on staged partitions; other tables are seen through `inputs`.
+    ///
+    /// # Errors
+    /// When a check cannot be run.
+    pub async fn check(
+        &self,
+        recipe: &Recipe,
+        table: &Table,
+        staged: &[Staged],
+        inputs: &[Input],
+        calendar: &Arc<dyn Calendar>,
+    ) -> Result<Vec<Violation>> {
+        let days: Vec<BizDate> = staged.iter().filter_map(|s| s.slot).collect();
+        self.check_rows(recipe, overlaid(table, &[], staged)?, &days, inputs, calendar).await
+    }
+
+    /// Runs a model's checks on published partitions.
+    ///
+    /// # Errors
+    /// When a check cannot be run.
+    pub async fn check_published(
+        &self,
+        recipe: &Recipe,
+        table: &Table,
+        days: &[BizDate],
+        inputs: &[Input],
+        calendar: &Arc<dyn Calendar>,
+    ) -> Result<Vec<Violation>> {
+        self.check_rows(recipe, Arc::new(LakeScan::of(table)?), days, inputs, calendar).await
+    }
+
+    async fn check_rows(
+        &self,
+        recipe: &Recipe,
+        rows: Arc<dyn TableProvider>,
+        days: &[BizDate],
+        inputs: &[Input],
+        calendar: &Arc<dyn Calendar>,
+    ) -> Result<Vec<Violation>> {
+        let others: Vec<Input> = inputs.iter().filter(|i| i.name != recipe.name).cloned().collect();
+        let session = self.session(&others, calendar)?;
+        session.register_table(recipe.name.as_str(), rows)?;
+        check::run(&session, &recipe.name, &recipe.checks, days).await
+    }
+}
+
+/// A table's files together with staged partitions, which stand in for the ones of the same days.
+fn overlaid(table: &Table, files: &[FileRef], staged: &[Staged]) -> Result<Arc<dyn TableProvider>> {
+    let replaced = |slot: Slot| staged.iter().any(|s| s.slot == slot);
+    let mut seen: Vec<FileRef> =
+        files.iter().filter(|f| !(table.partitioned() && replaced(f.slot))).cloned().collect();
+    seen.extend(staged.iter().flat_map(|s| &s.files).map(|f| FileRef {
+        path: f.path.clone(),
+        slot: f.slot,
+        days: None,
+        size: f.size,
+        rows: f.rows,
+    }));
+    let batches = staged.iter().flat_map(|s| s.batches.iter().cloned()).collect();
+    Ok(Arc::new(LakeScan::new(table, &seen, batches)?))
+}
+
+async fn planned(session: &SessionContext, recipe: &Recipe, day: Option<BizDate>) -> Result<DataFrame> {
+    let frame = session.sql(&recipe.sql).await?;
+    let Some(day) = day.filter(|_| recipe.sql.contains("$dt")) else { return Ok(frame) };
+    let dt = ScalarValue::Date32(Some(day.days()));
+    Ok(frame.with_param_values(ParamValues::from(vec![("dt", dt)]))?)
+}
+
+/// Sorted by the grain, so that equal rows make equal files; by day first where a query yields many.
+fn sorted(frame: DataFrame, grain: &[String], by_day: bool) -> Result<DataFrame> {
+    let keys = by_day.then_some("dt").into_iter().chain(grain.iter().map(String::as_str).filter(|key| *key != "dt"));
+    let order: Vec<SortExpr> = keys.map(|key| col(key).sort(true, true)).collect();
+    if order.is_empty() { Ok(frame) } else { Ok(frame.sort(order)?) }
+}
+
+fn commented(schema: &Schema, comments: &BTreeMap<String, String>) -> SchemaRef {
+    let fields: Vec<Field> = schema
+        .fields()
+        .iter()
+        .map(|field| {
+            let plain = Field::new(field.name(), stored_type(field.data_type()), true);
+            match comments.get(field.name()) {
+                Some(comment) => plain.with_metadata([("comment".to_owned(), comment.clone())].into()),
+                None => plain,
+            }
+        })
+        .collect();
+    Arc::new(Schema::new(fields))
+}
+
+/// What a model may read of itself before its table exists: its grain, as text and dates.
+fn own_history(recipe: &Recipe) -> SchemaRef {
+    let kind = |name: &str| {
+        if name == "dt" || name.ends_with("_dt") { arrow::datatypes::DataType::Date32 } else { arrow::datatypes::DataType::Utf8View }
+    };
+    Arc::new(Schema::new(recipe.grain.iter().map(|name| Field::new(name, kind(name), true)).collect::<Vec<_>>()))
+}

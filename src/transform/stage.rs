@@ -1,0 +1,188 @@
+//! Staging: the rows of a partition before anybody may see them, with their content version.
+//!
+//! Small partitions wait in memory; a large one goes to uncommitted files in the table's folder as it is computed.
+
+use std::sync::Arc;
+
+use anyhow::{Context, Result};
+use arrow::array::{Array, AsArray, RecordBatch};
+use arrow::datatypes::{Date32Type, SchemaRef};
+use arrow::row::{RowConverter, SortField};
+use datafusion::physical_plan::SendableRecordBatchStream;
+use futures::StreamExt;
+use xxhash_rust::xxh3::Xxh3;
+
+use crate::date::{BizDate, Slot};
+use crate::engine::cast_batch;
+use crate::lake::{StagedFile, Table, encode_parquet};
+
+/// Staged rows that wait in memory, in bytes, before they are put into files.
+const MEMORY_BYTES: usize = 64 << 20;
+
+/// The rows of one partition, computed and not yet published.
+pub struct Staged {
+    /// The partition.
+    pub slot: Slot,
+    /// Rows in memory, of the table's schema.
+    pub batches: Vec<RecordBatch>,
+    /// Rows before them, in uncommitted files.
+    pub files: Vec<StagedFile>,
+    /// How many rows there are in all.
+    pub rows: u64,
+    /// The version of the content: equal rows have equal versions.
+    pub version: u64,
+}
+
+/// Where staged rows go.
+pub struct Stager<'a> {
+    table: &'a Table,
+    run: &'a str,
+    hasher: ContentHash,
+    bytes: usize,
+    current: Option<Staged>,
+    done: Vec<Staged>,
+}
+
+impl<'a> Stager<'a> {
+    /// A stager for rows of a table, in the name of a run.
+    pub fn new(table: &'a Table, run: &'a str) -> Result<Self> {
+        let hasher = ContentHash::new(table.schema())?;
+        Ok(Self { table, run, hasher, bytes: 0, current: None, done: Vec::new() })
+    }
+
+    /// Stages all rows of a query for one partition.
+    ///
+    /// # Errors
+    /// When the query fails, or a row belongs to another day.
+    pub async fn stage_day(&mut self, day: BizDate, mut rows: SendableRecordBatchStream) -> Result<()> {
+        self.begin(Some(day));
+        while let Some(batch) = rows.next().await {
+            let batch = cast_batch(&batch?, self.table.schema())?;
+            if let Some(days) = batch.column_by_name("dt") {
+                let days = days.as_primitive::<Date32Type>();
+                let stray = days.iter().find(|d| *d != Some(day.days()));
+                if let Some(stray) = stray {
+                    let stray = stray.map_or_else(|| "no day".to_owned(), |d| BizDate::from_days(d).to_string());
+                    anyhow::bail!("{} for {day} yields a row of {stray}", self.table.name());
+                }
+            }
+            self.push(batch).await?;
+        }
+        self.finish();
+        Ok(())
+    }
+
+    /// Stages all rows of a query that are ordered by `dt` (rows of no day first), a partition for each.
+    ///
+    /// # Errors
+    /// When the query fails.
+    pub async fn stage_whole(&mut self, mut rows: SendableRecordBatchStream) -> Result<()> {
+        while let Some(batch) = rows.next().await {
+            let batch = cast_batch(&batch?, self.table.schema())?;
+            for (slot, part) in split_by_day(&batch) {
+                if self.current.as_ref().is_none_or(|c| c.slot != slot) {
+                    self.finish();
+                    self.begin(slot);
+                }
+                self.push(part).await?;
+            }
+        }
+        self.finish();
+        Ok(())
+    }
+
+    /// What was staged, in the order of staging.
+    pub fn into_staged(mut self) -> Vec<Staged> {
+        self.finish();
+        self.done
+    }
+
+    fn begin(&mut self, slot: Slot) {
+        self.hasher.restart();
+        self.current = Some(Staged { slot, batches: Vec::new(), files: Vec::new(), rows: 0, version: 0 });
+    }
+
+    async fn push(&mut self, batch: RecordBatch) -> Result<()> {
+        if batch.num_rows() == 0 {
+            return Ok(());
+        }
+        self.hasher.update(&batch)?;
+        self.bytes += batch.get_array_memory_size();
+        let staged = self.current.as_mut().context("a partition is being staged")?;
+        staged.rows += batch.num_rows() as u64;
+        staged.batches.push(batch);
+        if self.bytes > MEMORY_BYTES {
+            for staged in self.done.iter_mut().chain(self.current.as_mut()).filter(|s| !s.batches.is_empty()) {
+                let file = flush(self.table, staged.slot, &std::mem::take(&mut staged.batches), self.run).await?;
+                staged.files.push(file);
+            }
+            self.bytes = 0;
+        }
+        Ok(())
+    }
+
+    fn finish(&mut self) {
+        if let Some(mut staged) = self.current.take() {
+            staged.version = self.hasher.digest();
+            self.done.push(staged);
+        }
+    }
+}
+
+/// Puts batches of a table's schema into one uncommitted file.
+pub async fn flush(table: &Table, slot: Slot, batches: &[RecordBatch], run: &str) -> Result<StagedFile> {
+    let schema = table.file_schema();
+    let batches: Vec<RecordBatch> = batches.iter().map(|b| cast_batch(b, &schema)).collect::<Result<_, _>>()?;
+    let file = encode_parquet(&schema, &batches)?;
+    table.put(slot, file, run).await
+}
+
+/// Parts of a batch with the same `dt`, in order; a batch without the column belongs to no day.
+pub fn split_by_day(batch: &RecordBatch) -> Vec<(Slot, RecordBatch)> {
+    let Some(days) = batch.column_by_name("dt").and_then(|c| c.as_primitive_opt::<Date32Type>()) else {
+        return vec![(None, batch.clone())];
+    };
+    let slot = |row: usize| days.is_valid(row).then(|| BizDate::from_days(days.value(row)));
+    let mut parts = Vec::new();
+    let mut start = 0;
+    for row in 1..=batch.num_rows() {
+        if row == batch.num_rows() || slot(row) != slot(start) {
+            parts.push((slot(start), batch.slice(start, row - start)));
+            start = row;
+        }
+    }
+    parts
+}
+
+/// A running content version: depends on the rows and their order, not on how they are batched.
+struct ContentHash {
+    schema: SchemaRef,
+    rows: RowConverter,
+    hash: Xxh3,
+}
+
+impl ContentHash {
+    fn new(schema: &SchemaRef) -> Result<Self> {
+        let fields = schema.fields().iter().map(|f| SortField::new(f.data_type().clone())).collect();
+        Ok(Self { schema: Arc::clone(schema), rows: RowConverter::new(fields)?, hash: Xxh3::new() })
+    }
+
+    fn restart(&mut self) {
+        self.hash = Xxh3::new();
+        for field in self.schema.fields() {
+            self.hash.update(format!("{}:{};", field.name(), field.data_type()).as_bytes());
+        }
+    }
+
+    fn update(&mut self, batch: &RecordBatch) -> Result<()> {
+        for row in &self.rows.convert_columns(batch.columns())? {
+            self.hash.update(&(row.data().len() as u64).to_le_bytes());
+            self.hash.update(row.data());
+        }
+        Ok(())
+    }
+
+    fn digest(&self) -> u64 {
+        self.hash.digest()
+    }
+}
