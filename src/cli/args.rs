@@ -1,6 +1,5 @@
 //! Arguments that several commands share: which models, which days, how to wait, how to write.
 
-use std::fmt;
 use std::path::PathBuf;
 use std::str::FromStr;
 use std::time::Duration;
@@ -40,39 +39,19 @@ pub struct Days {
     to: Option<Day>,
 }
 
-/// A range of business days with the ends that were asked for or follow from the clock.
+/// A range of business days with the ends that were asked for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct DaySpan {
     /// The first day, when one was asked for.
     pub from: Option<BizDate>,
-    /// The last day, when one was asked for.
+    /// The last day, when one was asked for; otherwise it follows from what has arrived.
     pub to: Option<BizDate>,
-    /// The last day of a run that is not asked for another.
-    yesterday: BizDate,
-}
-
-impl fmt::Display for DaySpan {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self.from {
-            Some(from) => write!(f, "{from}..")?,
-            None => f.write_str("first loaded..")?,
-        }
-        match self.to {
-            Some(to) => write!(f, "{to}"),
-            None => write!(f, "last loaded, at most {} (yesterday)", self.yesterday),
-        }
-    }
 }
 
 impl Days {
     /// Whether any days were asked for.
     pub fn given(&self) -> bool {
         self.date.is_some() || self.from.is_some() || self.to.is_some()
-    }
-
-    /// Whether the last day was asked for; otherwise it follows from what has arrived.
-    pub fn end_given(&self) -> bool {
-        self.date.is_some() || self.to.is_some()
     }
 
     /// Turns words into dates: by the warehouse's zone, at this moment.
@@ -86,8 +65,8 @@ impl Days {
             Day::Yesterday => today.plus_days(-1),
         };
         let (from, to) = if self.date.is_some() { (self.date, self.date) } else { (self.from, self.to) };
-        let span = DaySpan { from: from.map(day), to: to.map(day), yesterday: day(Day::Yesterday) };
-        let last = span.to.unwrap_or(span.yesterday);
+        let span = DaySpan { from: from.map(day), to: to.map(day) };
+        let last = span.to.unwrap_or(day(Day::Yesterday));
         match span.from {
             Some(from) if from > last => {
                 let error = Error::msg(format!("the range is empty: it begins on {from} and ends on {last}"));
@@ -164,16 +143,18 @@ mod tests {
         std::fs::write(folder.path().join("conf/warehouse.toml"), text).expect("written");
         let config = Config::load(folder.path(), &[]).expect("a project");
         // 2026-01-05T00:30 in Shanghai, still the 4th in UTC.
-        Ok(days.resolve(&config, 1_767_544_200_000)?.to_string())
+        let span = days.resolve(&config, 1_767_544_200_000)?;
+        let word = |day: Option<BizDate>| day.map_or_else(|| "open".to_owned(), |d| d.to_string());
+        Ok(format!("{}..{}", word(span.from), word(span.to)))
     }
 
     #[test]
     fn days_are_told_by_the_clock_of_the_warehouse_zone() {
         for (given, expected) in [
-            (days("", "", ""), "first loaded..last loaded, at most 2026-01-04 (yesterday)"),
-            (days("", "", "today"), "first loaded..2026-01-05"),
+            (days("", "", ""), "open..open"),
+            (days("", "", "today"), "open..2026-01-05"),
             (days("today", "", ""), "2026-01-05..2026-01-05"),
-            (days("", "2026-01-01", ""), "2026-01-01..last loaded, at most 2026-01-04 (yesterday)"),
+            (days("", "2026-01-01", ""), "2026-01-01..open"),
             (days("", "yesterday", "yesterday"), "2026-01-04..2026-01-04"),
             (days("2025-12-31", "", ""), "2025-12-31..2025-12-31"),
         ] {

@@ -62,19 +62,21 @@ pub struct Column {
 }
 
 /// Columns and rows; every row has a cell for every column.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Grid {
     /// The columns, from left to right.
     pub columns: Vec<Column>,
     /// The rows, from top to bottom.
     pub rows: Vec<Vec<Cell>>,
+    /// How a person is shown that there is no value.
+    pub null: &'static str,
 }
 
 impl Grid {
     /// An empty grid; a name that ends in `#` is a column of numbers.
     pub fn new(names: &[&str]) -> Self {
         let column = |name: &&str| Column { name: name.trim_end_matches('#').to_owned(), number: name.ends_with('#') };
-        Self { columns: names.iter().map(column).collect(), rows: Vec::new() }
+        Self { columns: names.iter().map(column).collect(), rows: Vec::new(), null: "" }
     }
 
     /// Adds a row.
@@ -89,7 +91,7 @@ impl Grid {
             name: f.name().clone(),
             number: is_number(f.data_type()),
         };
-        Self { columns: schema.fields().iter().map(column).collect(), rows: Vec::new() }
+        Self { columns: schema.fields().iter().map(column).collect(), rows: Vec::new(), null: "NULL" }
     }
 
     /// Adds the rows of one batch of a query's result.

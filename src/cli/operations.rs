@@ -10,7 +10,7 @@ use crate::config::Config;
 use crate::error::Exit;
 use crate::run::{self, ModelRow, RunRequest, RunRow, Step, Vitals};
 
-/// A request for these steps, days and models, neither forced nor patient; says which days it is about.
+/// A request for these steps, days and models, neither forced nor patient.
 pub fn request(
     session: &Session,
     config: &Config,
@@ -19,9 +19,6 @@ pub fn request(
     selection: Selection,
 ) -> Result<RunRequest> {
     let span = days.resolve(config, session.now_ms)?;
-    if steps != [Step::Ingest] {
-        session.terminal.note(&format!("business days {span}, zone {}", config.timezone));
-    }
     Ok(RunRequest {
         steps: steps.to_vec(),
         sources: Vec::new(),
@@ -39,15 +36,23 @@ pub fn request(
 pub fn run(session: &Session, config: Config, request: &RunRequest) -> Result<Exit> {
     let context = session.context(config);
     let report = session.block_on(&context, run::run(&context, request))?;
-    session.terminal.note(&summary(&report));
+    summary(&report).lines().for_each(|line| session.terminal.note(line));
     Ok(report.exit(session.strict))
 }
 
 /// What a run would build, and why, as text.
 pub fn plan(session: &Session, config: Config, request: &RunRequest) -> Result<String> {
+    session.terminal.note(&format!("business days {}, zone {}", words(request), config.timezone));
     let context = session.context(config);
     let plan = session.block_on(&context, run::plan(&context, request))?;
     Ok(if plan.is_empty() { "nothing to build: all is fresh\n".to_owned() } else { plan.to_string() })
+}
+
+/// The days of a request in words; which they are is decided by what has arrived.
+fn words(request: &RunRequest) -> String {
+    let from = request.from.map_or_else(|| "first loaded".to_owned(), |day| day.to_string());
+    let to = request.to.map_or_else(|| "last loaded, at most yesterday".to_owned(), |day| day.to_string());
+    format!("{from}..{to}")
 }
 
 /// The rows that a query gives; at least one batch, which may have none.

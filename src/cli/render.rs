@@ -98,7 +98,8 @@ fn write_rows(out: &mut dyn Write, grid: &Grid, format: Format) -> Result<()> {
 }
 
 fn write_table(out: &mut dyn Write, grid: &Grid, style: Style) -> io::Result<()> {
-    let shown: Vec<Vec<String>> = grid.rows.iter().map(|row| row.iter().map(shown_cell).collect()).collect();
+    let shown: Vec<Vec<String>> =
+        grid.rows.iter().map(|row| row.iter().map(|c| shown_cell(c, grid.null)).collect()).collect();
     let names: Vec<String> = grid.columns.iter().map(|c| printable(&c.name)).collect();
     let mut widths: Vec<usize> = names.iter().map(|name| name.width()).collect();
     for row in &shown {
@@ -131,7 +132,7 @@ fn write_markdown(out: &mut dyn Write, grid: &Grid) -> io::Result<()> {
     writeln!(out, "{}", line(grid.columns.iter().map(|c| cell(&c.name)).collect()))?;
     writeln!(out, "{}", line(grid.columns.iter().map(|c| if c.number { "---:" } else { "---" }.to_owned()).collect()))?;
     for row in &grid.rows {
-        writeln!(out, "{}", line(row.iter().map(|c| cell(&shown_cell(c))).collect()))?;
+        writeln!(out, "{}", line(row.iter().map(|c| cell(&shown_cell(c, grid.null))).collect()))?;
     }
     Ok(())
 }
@@ -151,9 +152,9 @@ fn align(text: &str, width: usize, column: &Column) -> String {
     if column.number { space + text } else { text.to_owned() + &space }
 }
 
-fn shown_cell(cell: &Cell) -> String {
+fn shown_cell(cell: &Cell, null: &str) -> String {
     match cell {
-        Cell::Null => "NULL".to_owned(),
+        Cell::Null => null.to_owned(),
         Cell::Text(text) | Cell::Bare(text) | Cell::Nested(text) => printable(text),
     }
 }

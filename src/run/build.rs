@@ -214,7 +214,8 @@ impl Turn {
         let mut inputs: Vec<Input> = Vec::new();
         let checks = if everything { self.model.check_inputs().collect() } else { Vec::new() };
         for read in self.model.reads.iter().chain(checks) {
-            let Some(table) = self.tables.get(&read.table) else { continue };
+            let known = inputs.iter().any(|input| input.name == read.table);
+            let Some(table) = self.tables.get(&read.table).filter(|_| !known) else { continue };
             let spans = read.spans(slot, self.states.days(&read.table));
             let files = table.files().iter().filter(|f| everything || is_read(table, f, &spans)).cloned().collect();
             inputs.push(Input { name: read.table.clone(), table: table.clone(), files });
@@ -456,7 +457,8 @@ pub async fn check_published(
         let Some(table) = project.lake.table(&model.name).await? else { continue };
         let mut inputs = Vec::new();
         for read in model.inputs().chain(model.check_inputs()) {
-            if let Some(other) = project.lake.table(&read.table).await? {
+            let known = inputs.iter().any(|input: &Input| input.name == read.table);
+            if let Some(other) = project.lake.table(&read.table).await?.filter(|_| !known) {
                 inputs.push(Input { name: read.table.clone(), files: other.files().to_vec(), table: other });
             }
         }

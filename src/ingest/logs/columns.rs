@@ -3,9 +3,7 @@
 use std::sync::Arc;
 
 use anyhow::Result;
-use arrow::array::{
-    ArrayRef, Date32Array, DictionaryArray, Int32Array, Int64Array, RecordBatch, StringArray,
-};
+use arrow::array::{ArrayRef, Date32Array, DictionaryArray, Int32Array, Int64Array, RecordBatch, StringArray};
 use arrow::buffer::{BooleanBuffer, Buffer, NullBuffer, OffsetBuffer, ScalarBuffer};
 use arrow::datatypes::{Int32Type, SchemaRef};
 
@@ -172,4 +170,3 @@ pub fn names(texts: impl Iterator<Item = Arc<str>>) -> ArrayRef {
     let texts: StringArray = texts.map(|text| Some(text.to_string())).collect();
     Arc::new(texts) as ArrayRef
 }
-

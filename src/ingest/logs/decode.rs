@@ -3,6 +3,10 @@
 //! There is one path for good lines and bad: `json` checks the grammar, `scan` types the fields as they pass by, and
 //! this module unfolds envelopes, judges events and keeps count. It reads no files and knows no clock.
 
+mod envelope;
+#[cfg(test)]
+pub mod tests;
+
 use std::sync::Arc;
 
 use anyhow::{Result, bail};
@@ -10,14 +14,15 @@ use arrow::array::{ArrayRef, RecordBatch};
 use arrow::datatypes::SchemaRef;
 use xxhash_rust::xxh3::xxh3_64;
 
+use self::envelope::Header;
 use super::calendar::Calendar;
 use super::columns::{DayRows, names};
 use super::dictionary::Dictionary;
-use super::extra::{self, Unknown};
+use super::extra::Unknown;
 use super::fields::{Fields, Held};
-use super::json::{Cursor, Fault, Span, unescape};
+use super::json::{Cursor, Fault, Span};
 use super::rejects::{Place, REASONS, Reason, Rejects, reason_names};
-use super::scan::{Scan, State, place, text_at};
+use super::scan::{Scan, State, text_at};
 use super::stage::{Origin, STAGE_ROWS, Stage};
 use crate::config::source::{LogLimits, LogSource};
 use crate::date::{BizDate, Zone};
@@ -27,8 +32,6 @@ const BOM: &[u8] = b"\xef\xbb\xbf";
 const CHECK_BYTES: usize = 64 * 1024;
 /// The arena of texts is emptied before a line when it has grown to this.
 const ARENA_BYTES: usize = 1 << 20;
-/// What the unknown fields of one line's events may take together; an envelope repeats its header's for every element.
-const LINE_EXTRA_BYTES: usize = 64 << 20;
 
 /// A file as the decoder needs to know it.
 #[derive(Clone, Debug)]
@@ -72,15 +75,6 @@ pub struct Decoded {
     pub files: Vec<(FileContext, Counts)>,
     /// How many rejects were counted and not kept.
     pub rejects_dropped: u64,
-}
-
-/// The typed fields of an envelope's header.
-struct Header {
-    values: Vec<i64>,
-    states: Vec<State>,
-    unknown: Vec<Unknown>,
-    /// The canonical text of the unknown fields once it was needed.
-    extra: Option<i64>,
 }
 
 /// The line being decoded.
@@ -150,12 +144,7 @@ impl Decoder {
             arena: Vec::new(),
             scratch: Vec::new(),
             identity: Vec::new(),
-            header: Header {
-                values: vec![0; columns],
-                states: vec![State::Absent; columns],
-                unknown: Vec::new(),
-                extra: None,
-            },
+            header: Header::new(columns),
             unknown: Vec::new(),
             doubtful: false,
             raw: None,
@@ -298,92 +287,6 @@ impl Decoder {
         self.reject(line, 0, Reason::MalformedJson, format!("{fault} at byte {at}"));
     }
 
-    /// Unfolds an envelope, of which the row just scanned is the header.
-    #[inline(never)]
-    fn unfold(&mut self, line: Line<'_>, data: Span) -> Result<()> {
-        self.take_header();
-        let mut text = Vec::new();
-        let (bytes, array) = match line.bytes[data.start] {
-            b'"' => {
-                unescape(&line.bytes[data.start + 1..data.end - 1], &mut text);
-                let array = Span { start: 0, end: text.len() };
-                text.push(0);
-                let mut cursor = Cursor::new(&text, array, self.limits.json_depth);
-                if let Err(fault) = cursor.value().and_then(|_| cursor.finish()) {
-                    let detail = format!("`{}` is a string that is not JSON: {fault}", self.envelope);
-                    self.reject(line, 0, Reason::BadType, detail);
-                    return Ok(());
-                }
-                (text.as_slice(), array)
-            }
-            _ => (line.bytes, data),
-        };
-        let mut cursor = Cursor::within(bytes, array, self.limits.json_depth);
-        if cursor.next_token() != b'[' {
-            let detail = format!("`{}` is not an array", self.envelope);
-            self.reject(line, 0, Reason::BadType, detail);
-            return Ok(());
-        }
-        if let Err(fault) = self.elements(line, &mut cursor)? {
-            bail!("a text that was checked turned out malformed: {fault}");
-        }
-        Ok(())
-    }
-
-    /// Takes the elements of an envelope one by one; the cursor is at the bracket.
-    fn elements(&mut self, line: Line<'_>, cursor: &mut Cursor<'_>) -> Result<Result<(), Fault>> {
-        let mut element = 0;
-        let mut failed = Ok(());
-        let done = cursor.elements(|cursor| {
-            if failed.is_err() {
-                return cursor.value().map(drop);
-            }
-            if self.stage.rows() == STAGE_ROWS {
-                failed = self.flush();
-            }
-            if cursor.peek() == b'{' {
-                self.scan(cursor, true)?;
-                self.inherit();
-                self.event(line, cursor.bytes(), element, true);
-            } else {
-                cursor.value()?;
-                self.reject(line, element, Reason::NotAnObject, String::new());
-            }
-            element += 1;
-            Ok(())
-        });
-        failed?;
-        if done.is_ok() && element == 0 {
-            let detail = format!("`{}` is empty", self.envelope);
-            self.reject(line, 0, Reason::MissingKind, detail);
-        }
-        Ok(done)
-    }
-
-    /// Makes the row just scanned the header of the elements to come.
-    fn take_header(&mut self) {
-        self.header.states.copy_from_slice(self.stage.next_states());
-        for (column, value) in self.header.values.iter_mut().enumerate() {
-            *value = self.stage.next_value(column);
-        }
-        std::mem::swap(&mut self.header.unknown, &mut self.unknown);
-        self.header.extra = None;
-        self.line_extra_bytes = 0;
-        // The event's identity is its own: the header's names the delivery.
-        self.header.states[self.fields.id] = State::Absent;
-    }
-
-    /// Gives the row just scanned the header's values where it has none.
-    fn inherit(&mut self) {
-        for column in 0..self.fields.columns.len() {
-            let state = self.header.states[column];
-            if self.stage.next_states()[column] == State::Absent && state != State::Absent {
-                self.stage.set(column, state, self.header.values[column]);
-                self.doubtful |= state == State::Bad;
-            }
-        }
-    }
-
     /// Judges the row just scanned, whose text lies in `bytes`: an event of the stage, or a reject.
     #[inline(always)]
     fn event(&mut self, line: Line<'_>, bytes: &[u8], element: i32, inherits: bool) {
@@ -482,42 +385,8 @@ impl Decoder {
         }
         let limit = self.limits.reject_bytes;
         let raw = *self.raw.get_or_insert_with(|| self.rejects.keep_raw(line.text(), limit));
-        let place = Place {
-            arrival: file.arrival,
-            file: Arc::clone(&file.name),
-            byte_offset: line.offset,
-            element,
-        };
+        let place = Place { arrival: file.arrival, file: Arc::clone(&file.name), byte_offset: line.offset, element };
         self.rejects.push(place, reason, detail, raw);
-    }
-
-    /// Writes the unknown fields of the row just scanned, and its header's, to the arena.
-    #[inline(never)]
-    fn extra(&mut self, line: Line<'_>, bytes: &[u8], inherits: bool) -> Result<i64, String> {
-        let own = extra::Fields { text: bytes, unknown: &self.unknown };
-        let header = if inherits { self.header.unknown.as_slice() } else { &[] };
-        let header = extra::Fields { text: line.bytes, unknown: header };
-        let (only_header, only_own) = (own.unknown.is_empty(), header.unknown.is_empty());
-        let written = match self.header.extra {
-            Some(written) if only_header => written,
-            _ => {
-                let start = self.arena.len();
-                let depth = self.limits.json_depth;
-                extra::write(header, own, depth, &mut self.arena).map_err(|fault| fault.to_string())?;
-                place(start, self.arena.len() - start)
-            }
-        };
-        if only_own {
-            return Ok(written);
-        }
-        if only_header {
-            self.header.extra = Some(written);
-        }
-        self.line_extra_bytes += text_at(&self.arena, written).len();
-        if self.line_extra_bytes > LINE_EXTRA_BYTES {
-            return Err(format!("unknown fields of the line's events take more than {LINE_EXTRA_BYTES} bytes"));
-        }
-        Ok(written)
     }
 
     /// The hash of what makes the row just scanned the event it is: its id, or else all its values.

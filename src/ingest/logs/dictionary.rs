@@ -122,7 +122,8 @@ impl Dictionary {
 
 #[inline(always)]
 fn slot(text: u128, slots: usize) -> usize {
-    let folded = (text as u64).wrapping_mul(0x9E37_79B9_7F4A_7C15) ^ ((text >> 64) as u64).wrapping_mul(0xC2B2_AE3D_27D4_EB4F);
+    let folded =
+        (text as u64).wrapping_mul(0x9E37_79B9_7F4A_7C15) ^ ((text >> 64) as u64).wrapping_mul(0xC2B2_AE3D_27D4_EB4F);
     (folded ^ (folded >> 32)).wrapping_mul(0x9E37_79B9_7F4A_7C15) as usize >> 20 & (slots - 1)
 }
 

@@ -35,7 +35,8 @@ impl Keys {
         let mut long = HashMap::new();
         let mut short = Vec::new();
         for (number, name) in names.enumerate() {
-            if name.is_empty() || name.contains('\0') || long.insert(name.as_bytes().to_vec(), number as u32).is_some() {
+            if name.is_empty() || name.contains('\0') || long.insert(name.as_bytes().to_vec(), number as u32).is_some()
+            {
                 bail!("field name `{}` is empty, has a zero byte, or is declared twice", name.escape_debug());
             }
             if name.len() < 16 {

@@ -360,10 +360,7 @@ impl<'a> Planner<'a> {
     }
 }
 
-fn merged(
-    events: BTreeMap<String, FileRecord>,
-    rejects: BTreeMap<String, RejectRecord>,
-) -> BTreeMap<String, Known> {
+fn merged(events: BTreeMap<String, FileRecord>, rejects: BTreeMap<String, RejectRecord>) -> BTreeMap<String, Known> {
     let mut known: BTreeMap<String, Known> = events
         .into_iter()
         .map(|(landed, record)| {

@@ -8,8 +8,6 @@ mod calendar;
 mod chunk;
 mod columns;
 mod decode;
-#[cfg(test)]
-mod decode_tests;
 mod dictionary;
 mod extra;
 mod fields;
@@ -17,14 +15,14 @@ mod json;
 mod keys;
 mod known;
 mod landing;
-#[cfg(test)]
-mod landing_tests;
 mod reader;
 mod record;
 mod rejects;
 mod scan;
 mod stage;
 mod tail;
+#[cfg(test)]
+mod tests;
 mod work;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -133,7 +131,8 @@ async fn ingest_with(job: &LogsIngest<'_>, sizes: Sizes) -> Result<IngestOutcome
     job.reporter.report(Event::StepStarted { step: step.clone(), total });
     plan.warnings.iter().for_each(|warning| job.reporter.report(Event::Warning(warning.clone())));
     if plan.files.is_empty() && plan.gone.is_empty() {
-        let line = if files.is_empty() { format!("`{}` is empty", job.root.display()) } else { "nothing new".to_owned() };
+        let line =
+            if files.is_empty() { format!("`{}` is empty", job.root.display()) } else { "nothing new".to_owned() };
         job.reporter.report(Event::StepFinished { step, line });
         return Ok(outcome);
     }

@@ -99,12 +99,7 @@ impl Rejects {
     ///
     /// # Errors
     /// When Arrow refuses the columns, which would be a mistake of this module.
-    pub fn finish(
-        self,
-        source: &str,
-        table: &str,
-        names: &[String; REASONS],
-    ) -> Result<Vec<(BizDate, RecordBatch)>> {
+    pub fn finish(self, source: &str, table: &str, names: &[String; REASONS]) -> Result<Vec<(BizDate, RecordBatch)>> {
         let mut days: BTreeMap<BizDate, Vec<&Reject>> = BTreeMap::new();
         for row in &self.rows {
             days.entry(row.place.arrival).or_default().push(row);
