@@ -7,7 +7,7 @@ use std::process::{Command, Output, Stdio};
 use tempfile::TempDir;
 
 fn strata(folder: &Path) -> Command {
-    let mut command = Command::new(assert_cmd::cargo::cargo_bin!("strata"));
+    let mut command = Command::new(env!("CARGO_BIN_EXE_strata"));
     command.current_dir(folder).env_clear().env("PATH", "/usr/bin:/bin");
     command
 }

@@ -86,7 +86,9 @@ fn detail(record: &Value) -> Grid {
         ]);
     }
     for model in parts(record, "models") {
-        let reason = if model["error"].is_string() { &model["error"] } else { &model["reason"] };
+        let reason = model["error"].as_str().or(model["reason"].as_str()).unwrap_or_default();
+        // The whole error was told during the run, and is in run.json.
+        let reason = reason.lines().next().unwrap_or_default().trim_start_matches("error: ");
         grid.push([
             "build".into(),
             cell(&model["model"]),
@@ -96,7 +98,7 @@ fn detail(record: &Value) -> Grid {
             cell(&model["built"]),
             cell(&model["changed"]),
             seconds(&model["seconds"]),
-            cell(reason),
+            reason.into(),
         ]);
     }
     for export in parts(record, "exports") {
@@ -163,8 +165,7 @@ mod tests {
 
     #[test]
     fn a_run_in_detail_shows_what_failed_and_why() {
-        let failed =
-            json!({"model": "dwd_order", "result": "failed", "error": "no such column", "reason": "never built"});
+        let failed = json!({"model": "dwd_order", "result": "failed", "error": "error: no such column\n  1 | x", "reason": "never built"});
         let grid = detail(&json!({"models": [failed]}));
         assert_eq!(grid.rows[0][2], "failed".into());
         assert_eq!(grid.rows[0].last(), Some(&"no such column".into()));

@@ -10,7 +10,9 @@ use std::sync::Arc;
 
 use anyhow::{Context, Result};
 use arrow::array::RecordBatch;
-use datafusion::execution::context::{SessionConfig, SessionContext};
+use datafusion::catalog::{CatalogProvider, CatalogProviderList, MemoryCatalogProvider, MemoryCatalogProviderList, MemorySchemaProvider};
+use datafusion::execution::context::{SessionConfig, SessionContext, SessionState};
+use datafusion::execution::session_state::SessionStateBuilder;
 use datafusion::execution::memory_pool::{FairSpillPool, TrackConsumersPool};
 use datafusion::execution::runtime_env::{RuntimeEnv, RuntimeEnvBuilder};
 use datafusion::prelude::SQLOptions;
@@ -29,8 +31,8 @@ const NAMED_CONSUMERS: usize = 3;
 #[derive(Clone)]
 pub struct Engine {
     runtime: Arc<RuntimeEnv>,
-    threads: usize,
-    zone: Zone,
+    // Rules and functions are made once: a run plans a thousand queries.
+    state: Arc<SessionState>,
 }
 
 impl Engine {
@@ -43,23 +45,32 @@ impl Engine {
         let pool = Arc::new(TrackConsumersPool::new(FairSpillPool::new(memory), consumers));
         let runtime = RuntimeEnvBuilder::new().with_memory_pool(pool).build_arc()?;
         runtime.register_object_store(lake.root(), lake.store());
-        Ok(Self { runtime, threads, zone })
+        let mut config = SessionConfig::new()
+            .with_target_partitions(threads)
+            .with_information_schema(true)
+            .with_default_catalog_and_schema("strata", "all");
+        let options = config.options_mut();
+        options.catalog.create_default_catalog_and_schema = false;
+        options.sql_parser.collect_spans = true;
+        options.execution.time_zone = Some("+00:00".to_owned());
+        options.execution.parquet.pushdown_filters = true;
+        let session = SessionContext::new_with_config_rt(config, Arc::clone(&runtime));
+        functions::register(&session, zone);
+        Ok(Self { runtime, state: Arc::new(session.state()) })
     }
 
     /// A session with the warehouse's functions and no tables.
     pub fn session(&self) -> SessionContext {
-        let mut config = SessionConfig::new()
-            .with_target_partitions(self.threads)
-            .with_information_schema(true)
-            .with_default_catalog_and_schema("strata", "all");
-        let options = config.options_mut();
-        options.catalog.create_default_catalog_and_schema = true;
-        options.sql_parser.collect_spans = true;
-        options.execution.time_zone = Some("+00:00".to_owned());
-        options.execution.parquet.pushdown_filters = true;
-        let session = SessionContext::new_with_config_rt(config, Arc::clone(&self.runtime));
-        functions::register(&session, self.zone);
-        session
+        let catalog = MemoryCatalogProvider::new();
+        // Memory catalogs take any schema: this cannot fail, and a failure would show as a missing table.
+        let _ = catalog.register_schema("all", Arc::new(MemorySchemaProvider::new()));
+        let catalogs = MemoryCatalogProviderList::new();
+        catalogs.register_catalog("strata".to_owned(), Arc::new(catalog));
+        let state = SessionStateBuilder::new_from_existing((*self.state).clone())
+            .with_catalog_list(Arc::new(catalogs))
+            .with_runtime_env(Arc::clone(&self.runtime))
+            .build();
+        SessionContext::new_with_state(state)
     }
 }
 

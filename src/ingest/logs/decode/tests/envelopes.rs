@@ -1,5 +1,6 @@
 //! Envelopes: elements, inheritance, and data that is none.
 
+use super::super::super::rejects::Reason;
 use super::*;
 
 #[test]

@@ -1,5 +1,6 @@
 //! Lines: what is one, what lands, and for which reason the others do not.
 
+use super::super::super::rejects::{Reason, reason_names};
 use super::*;
 
 #[test]
