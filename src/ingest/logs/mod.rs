@@ -7,7 +7,7 @@
 mod calendar;
 mod chunk;
 mod columns;
-mod decode;
+pub mod decode;
 mod dictionary;
 mod extra;
 mod fields;
