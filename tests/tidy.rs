@@ -60,7 +60,8 @@ fn imports_point_one_way() {
     let arrows: BTreeMap<&str, &[&str]> = ARROWS.iter().copied().collect();
     let mut wrong = Vec::new();
     for (module, path, text) in sources() {
-        let allowed = arrows.get(module.as_str()).unwrap_or_else(|| panic!("src/{module} has no arrows in tests/tidy.rs"));
+        let allowed =
+            arrows.get(module.as_str()).unwrap_or_else(|| panic!("src/{module} has no arrows in tests/tidy.rs"));
         for piece in code(&text).split("crate::").skip(1) {
             let target: String = piece.chars().take_while(|c| c.is_alphanumeric() || *c == '_').collect();
             let known = arrows.contains_key(target.as_str());

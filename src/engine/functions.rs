@@ -59,22 +59,46 @@ pub fn register_calendar(session: &SessionContext, calendar: Arc<dyn Calendar>) 
 pub fn register(session: &SessionContext, zone: Zone) {
     let stamp = DataType::Timestamp(TimeUnit::Microsecond, None);
     for udf in [
-        create_udf("local_time", vec![DataType::Int64], stamp, Volatility::Immutable, on_arrays(move |array| {
-            let times = array.as_primitive::<Int64Type>();
-            Ok(Arc::new(times.unary_opt::<_, TimestampMicrosecondType>(|ms| zone.local_ms(ms)?.checked_mul(1000))))
-        })),
-        create_udf("local_date", vec![DataType::Int64], DataType::Date32, Volatility::Immutable, on_arrays(move |array| {
-            let times = array.as_primitive::<Int64Type>();
-            Ok(Arc::new(times.unary_opt::<_, Date32Type>(|ms| zone.day_of_ms(ms).map(BizDate::days))))
-        })),
-        create_udf("day_start_ms", vec![DataType::Date32], DataType::Int64, Volatility::Immutable, on_arrays(move |array| {
-            let days = array.as_primitive::<Date32Type>();
-            Ok(Arc::new(days.unary::<_, Int64Type>(|day| zone.start_of_day_ms(BizDate::from_days(day)))))
-        })),
-        create_udf("year_before", vec![DataType::Date32], DataType::Date32, Volatility::Immutable, on_arrays(|array| {
-            let days = array.as_primitive::<Date32Type>();
-            Ok(Arc::new(days.unary::<_, Date32Type>(|day| BizDate::from_days(day).plus_months(-12).days())))
-        })),
+        create_udf(
+            "local_time",
+            vec![DataType::Int64],
+            stamp,
+            Volatility::Immutable,
+            on_arrays(move |array| {
+                let times = array.as_primitive::<Int64Type>();
+                Ok(Arc::new(times.unary_opt::<_, TimestampMicrosecondType>(|ms| zone.local_ms(ms)?.checked_mul(1000))))
+            }),
+        ),
+        create_udf(
+            "local_date",
+            vec![DataType::Int64],
+            DataType::Date32,
+            Volatility::Immutable,
+            on_arrays(move |array| {
+                let times = array.as_primitive::<Int64Type>();
+                Ok(Arc::new(times.unary_opt::<_, Date32Type>(|ms| zone.day_of_ms(ms).map(BizDate::days))))
+            }),
+        ),
+        create_udf(
+            "day_start_ms",
+            vec![DataType::Date32],
+            DataType::Int64,
+            Volatility::Immutable,
+            on_arrays(move |array| {
+                let days = array.as_primitive::<Date32Type>();
+                Ok(Arc::new(days.unary::<_, Int64Type>(|day| zone.start_of_day_ms(BizDate::from_days(day)))))
+            }),
+        ),
+        create_udf(
+            "year_before",
+            vec![DataType::Date32],
+            DataType::Date32,
+            Volatility::Immutable,
+            on_arrays(|array| {
+                let days = array.as_primitive::<Date32Type>();
+                Ok(Arc::new(days.unary::<_, Date32Type>(|day| BizDate::from_days(day).plus_months(-12).days())))
+            }),
+        ),
         ScalarUDF::from(Ratio::new("ratio", 6)),
         ScalarUDF::from(Ratio::new("money_ratio", 2)),
     ] {

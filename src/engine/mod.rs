@@ -10,11 +10,13 @@ use std::sync::Arc;
 
 use anyhow::{Context, Result};
 use arrow::array::RecordBatch;
-use datafusion::catalog::{CatalogProvider, CatalogProviderList, MemoryCatalogProvider, MemoryCatalogProviderList, MemorySchemaProvider};
+use datafusion::catalog::{
+    CatalogProvider, CatalogProviderList, MemoryCatalogProvider, MemoryCatalogProviderList, MemorySchemaProvider,
+};
 use datafusion::execution::context::{SessionConfig, SessionContext, SessionState};
-use datafusion::execution::session_state::SessionStateBuilder;
 use datafusion::execution::memory_pool::{FairSpillPool, TrackConsumersPool};
 use datafusion::execution::runtime_env::{RuntimeEnv, RuntimeEnvBuilder};
+use datafusion::execution::session_state::SessionStateBuilder;
 use datafusion::prelude::SQLOptions;
 
 pub use functions::{Calendar, register_calendar};

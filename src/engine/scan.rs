@@ -46,8 +46,7 @@ impl LakeScan {
     /// The rows of some files of a snapshot (or staged beside it), and staged rows in memory of the table's schema.
     pub fn new(table: &Table, files: &[FileRef], staged: Vec<RecordBatch>) -> Result<Self> {
         let schema = viewed(table.schema());
-        let staged =
-            staged.into_iter().map(|batch| cast_batch(&batch, &schema)).collect::<Result<Vec<_>>>()?;
+        let staged = staged.into_iter().map(|batch| cast_batch(&batch, &schema)).collect::<Result<Vec<_>>>()?;
         let files = files
             .iter()
             .map(|file| {
@@ -158,7 +157,8 @@ impl LakeScan {
         let day = Arc::new(Field::new("dt", DataType::Date32, true));
         let day_columns = if self.partitioned { vec![day] } else { Vec::new() };
         // The log lists `dt` where the table declares it; a scan puts the folders' column last.
-        let table_schema = TableSchema::builder(Arc::clone(&self.file_schema)).with_table_partition_cols(day_columns).build();
+        let table_schema =
+            TableSchema::builder(Arc::clone(&self.file_schema)).with_table_partition_cols(day_columns).build();
         let wanted: Vec<usize> = match projection {
             Some(indices) => indices.clone(),
             None => (0..self.schema.fields().len()).collect(),
@@ -223,7 +223,8 @@ fn viewed(schema: &SchemaRef) -> SchemaRef {
                 DataType::Binary | DataType::LargeBinary => DataType::BinaryView,
                 other => other.clone(),
             };
-            field.as_ref().clone().with_data_type(kind)
+            // Comments are the log's matter: an operator's schema must equal its plan's, metadata included.
+            Field::new(field.name(), kind, field.is_nullable())
         })
         .collect();
     Arc::new(Schema::new(fields))

@@ -57,13 +57,19 @@ pub struct Exported {
 ///
 /// # Errors
 /// When the database cannot be written, or what is read back differs from the lake; it is as it was then.
-pub async fn to_sqlite(path: &Path, engine: &Engine, tables: Vec<ExportTable>, run: &ExportRun) -> Result<Vec<Exported>> {
+pub async fn to_sqlite(
+    path: &Path,
+    engine: &Engine,
+    tables: Vec<ExportTable>,
+    run: &ExportRun,
+) -> Result<Vec<Exported>> {
     if let Some(folder) = path.parent() {
         std::fs::create_dir_all(folder).with_context(|| format!("create {}", folder.display()))?;
     }
     let (path, engine, run) = (path.to_owned(), engine.clone(), run.clone());
     let runtime = tokio::runtime::Handle::current();
-    let work = move || sqlite::export(&path, &tables, &run, |table, slots| runtime.block_on(read(&engine, table, slots)));
+    let work =
+        move || sqlite::export(&path, &tables, &run, |table, slots| runtime.block_on(read(&engine, table, slots)));
     tokio::task::spawn_blocking(work).await.context("the export was interrupted")?
 }
 

@@ -46,9 +46,7 @@ fn value(column: &ArrayRef, row: usize) -> Result<Value> {
         DataType::Decimal128(_, scale) => {
             Value::Text(decimal_text(column.as_primitive::<Decimal128Type>().value(row), *scale))
         }
-        DataType::Date32 => {
-            Value::Text(BizDate::from_days(column.as_primitive::<Date32Type>().value(row)).to_string())
-        }
+        DataType::Date32 => Value::Text(BizDate::from_days(column.as_primitive::<Date32Type>().value(row)).to_string()),
         DataType::Timestamp(TimeUnit::Microsecond, None) => {
             let micros = column.as_primitive::<TimestampMicrosecondType>().value(row);
             match timestamp_us_to_datetime(micros) {

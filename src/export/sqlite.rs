@@ -80,7 +80,8 @@ fn export_table(
         } else {
             transaction.execute(&format!("delete from {}", quoted(name)), [])?;
         }
-        transaction.execute(&format!("delete from {METADATA_TABLE} where table_name = ?1 and dt = ?2"), [name, &text])?;
+        transaction
+            .execute(&format!("delete from {METADATA_TABLE} where table_name = ?1 and dt = ?2"), [name, &text])?;
     }
     let written = insert(transaction, table, &read(table, &changed)?)?;
     let mut rows = 0;
@@ -155,7 +156,11 @@ fn recorded(transaction: &Transaction<'_>, name: &str) -> Result<BTreeMap<String
 }
 
 /// Inserts rows; the checksum of each partition as it came from the lake.
-fn insert(transaction: &Transaction<'_>, table: &ExportTable, batches: &[RecordBatch]) -> Result<BTreeMap<String, Checksum>> {
+fn insert(
+    transaction: &Transaction<'_>,
+    table: &ExportTable,
+    batches: &[RecordBatch],
+) -> Result<BTreeMap<String, Checksum>> {
     let schema = table.table.schema();
     let columns: Vec<String> = schema.fields().iter().map(|f| quoted(f.name())).collect();
     let marks: Vec<String> = (1..=columns.len()).map(|i| format!("?{i}")).collect();
@@ -238,7 +243,13 @@ fn rescaled(number: i64, scale: i8) -> Result<String> {
     Ok(decimal_text(i128::from(number) * power, scale))
 }
 
-fn record(transaction: &Transaction<'_>, table: &ExportTable, slot: Slot, sum: Checksum, run: &ExportRun) -> Result<()> {
+fn record(
+    transaction: &Transaction<'_>,
+    table: &ExportTable,
+    slot: Slot,
+    sum: Checksum,
+    run: &ExportRun,
+) -> Result<()> {
     let version = table.slots.get(&slot).map_or(0, |(version, _)| *version);
     let at = chrono::DateTime::from_timestamp_millis(run.now_ms).context("the run's clock")?;
     transaction.execute(

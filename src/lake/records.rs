@@ -35,7 +35,11 @@ pub async fn read(store: &dyn ObjectStore, log: &Path) -> Result<BTreeMap<String
     let objects: Vec<_> = store.list_with_delimiter(Some(log)).await?.objects;
     let names: Vec<&str> = objects.iter().filter_map(|o| o.location.filename()).collect();
     let version_of = |name: &str| name.get(..20).and_then(|digits| digits.parse::<u64>().ok());
-    let newest = names.iter().filter(|n| n.ends_with(".checkpoint.parquet") && n.len() == 39).filter_map(|n| version_of(n)).max();
+    let newest = names
+        .iter()
+        .filter(|n| n.ends_with(".checkpoint.parquet") && n.len() == 39)
+        .filter_map(|n| version_of(n))
+        .max();
 
     let mut found = BTreeMap::new();
     if let Some(version) = newest {

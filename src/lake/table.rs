@@ -5,20 +5,20 @@ use std::sync::Arc;
 
 use anyhow::{Context, Result, bail};
 use arrow::datatypes::{DataType, Field, Schema, SchemaRef};
+use deltalake::DeltaTable;
 use deltalake::kernel::engine::arrow_conversion::{TryIntoArrow, TryIntoKernel};
 use deltalake::kernel::{Action, MetadataExt, StructType, new_metadata};
 use deltalake::logstore::LogStoreRef;
 use deltalake::table::state::DeltaTableState;
-use deltalake::DeltaTable;
 use futures::TryStreamExt;
 use object_store::path::Path;
 use object_store::{ObjectStoreExt, PutPayload};
 use serde::Deserialize;
 use uuid::Uuid;
 
+use super::Lake;
 use super::commit::{StagedFile, partition_folder, write_version};
 use super::files::EncodedFile;
-use super::Lake;
 use crate::date::{BizDate, Slot};
 
 /// After how many versions of a table its log is summed up in a checkpoint.

@@ -77,9 +77,9 @@ async fn records_survive_checkpoints_and_removal() {
     }
     table.commit(commit(vec![], &[("k3", None)])).await.expect("commits");
     let log = folder.path().join("dwd/dwd_test/_delta_log");
-    let checkpoints = std::fs::read_dir(log).expect("a log").filter(|e| {
-        e.as_ref().is_ok_and(|e| e.file_name().to_string_lossy().ends_with("checkpoint.parquet"))
-    });
+    let checkpoints = std::fs::read_dir(log)
+        .expect("a log")
+        .filter(|e| e.as_ref().is_ok_and(|e| e.file_name().to_string_lossy().ends_with("checkpoint.parquet")));
     assert!(checkpoints.count() >= 2, "checkpoints were written");
     let records = lake.records("dwd_test").await.expect("reads");
     assert_eq!(records.len(), 45);

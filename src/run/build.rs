@@ -17,7 +17,10 @@ use crate::date::{BizDate, Slot};
 use crate::engine::Calendar;
 use crate::lake::{FileRef, Table};
 use crate::model::{CheckKind, Layer, Model, Read, Span};
-use crate::plan::{Fingerprint, Reason, SlotState, States, TableState, Window, begins, fingerprint, obsolete, stale, wanted};
+use crate::plan::{
+    Begins, Fingerprint, Reason, SlotState, States, TableState, Wanted, Window, begins, fingerprint, obsolete, stale,
+    wanted,
+};
 use crate::progress::Event;
 use crate::transform::{Input, Publisher, Recipe, Staged, Workshop, publish};
 
@@ -62,7 +65,12 @@ struct Built {
 ///
 /// # Errors
 /// Only when the lake cannot be read at all: a failing model is a result, and what reads it is skipped.
-pub async fn build(ctx: &Context, project: &Arc<Project>, states: &mut States, target: &Target) -> Result<Vec<ModelReport>> {
+pub async fn build(
+    ctx: &Context,
+    project: &Arc<Project>,
+    states: &mut States,
+    target: &Target,
+) -> Result<Vec<ModelReport>> {
     let workshop = Workshop {
         engine: project.engine.clone(),
         lake: project.lake.clone(),
@@ -70,123 +78,135 @@ pub async fn build(ctx: &Context, project: &Arc<Project>, states: &mut States, t
         run: ctx.run.clone(),
         now_ms: ctx.now_ms,
     };
-    let needed = needed(project, states, target);
-    let mut waiting: Vec<Arc<Model>> =
-        project.models.iter().filter(|m| needed.contains(&m.name)).map(|m| Arc::new(m.clone())).collect();
-    let mut unfinished: BTreeSet<String> = waiting.iter().map(|m| m.name.clone()).collect();
-    let mut broken: BTreeMap<String, String> = BTreeMap::new();
-    let mut tables: BTreeMap<String, Table> = BTreeMap::new();
     let mut reports = Vec::new();
-    let mut tasks: JoinSet<Done> = JoinSet::new();
-    let side_by_side = ctx.config.resources.threads().max(1);
+    // Where tables begin can change by building: models that were passed before that was known are looked at again.
     loop {
-        let mut index = 0;
-        while index < waiting.len() && tasks.len() < side_by_side {
-            let model = &waiting[index];
-            let reads: Vec<&Read> = model.inputs().chain(model.check_inputs()).collect();
-            if let Some(cause) = reads.iter().find_map(|read| broken.get(&read.table)) {
-                let report = ModelReport::skipped(&model.name, cause);
-                ctx.reporter.report(Event::Failure(format!("{} skipped: {cause}", model.name)));
-                broken.insert(model.name.clone(), cause.clone());
-                unfinished.remove(&model.name);
-                reports.push(report);
-                waiting.remove(index);
-                index = 0;
-                continue;
-            }
-            if reads.iter().any(|read| unfinished.contains(&read.table)) {
-                index += 1;
-                continue;
-            }
-            let model = waiting.remove(index);
-            let turn = prepare(project, &workshop, &model, states, target, &mut tables).await?;
-            match turn {
-                Some(turn) => {
-                    tasks.spawn(async move { Done { name: turn.model.name.clone(), result: Box::pin(take(turn)).await } });
-                }
-                None => {
+        let first_days = begins(&project.models, states, &project.starts, project.start());
+        let wanted = wanted(&project.models, &target.selected, target.window, &first_days, states);
+        let pass = Pass { ctx, project, workshop: &workshop, target, first_days: &first_days, wanted: &wanted };
+        let broken = pass.build(states, &mut reports).await?;
+        let settled = begins(&project.models, states, &project.starts, project.start()) == first_days;
+        if settled || broken {
+            return Ok(reports);
+        }
+    }
+}
+
+/// One pass over the wanted models, with what was known when it began.
+struct Pass<'a> {
+    ctx: &'a Context,
+    project: &'a Arc<Project>,
+    workshop: &'a Workshop,
+    target: &'a Target,
+    first_days: &'a Begins,
+    wanted: &'a Wanted,
+}
+
+impl Pass<'_> {
+    /// Builds what is stale, model after model; whether something failed.
+    async fn build(&self, states: &mut States, reports: &mut Vec<ModelReport>) -> Result<bool> {
+        let Self { ctx, project, workshop, .. } = *self;
+        let wanted = |model: &&Model| self.wanted.contains_key(&model.name);
+        let mut waiting: Vec<Arc<Model>> = project.models.iter().filter(wanted).map(|m| Arc::new(m.clone())).collect();
+        let mut unfinished: BTreeSet<String> = waiting.iter().map(|m| m.name.clone()).collect();
+        let mut broken: BTreeMap<String, String> = BTreeMap::new();
+        let mut tables: BTreeMap<String, Table> = BTreeMap::new();
+        let mut tasks: JoinSet<Done> = JoinSet::new();
+        let side_by_side = ctx.config.resources.threads().max(1);
+        loop {
+            let mut index = 0;
+            while index < waiting.len() && tasks.len() < side_by_side {
+                let model = &waiting[index];
+                let reads: Vec<&Read> = model.inputs().chain(model.check_inputs()).collect();
+                if let Some(cause) = reads.iter().find_map(|read| broken.get(&read.table)) {
+                    let report = ModelReport::skipped(&model.name, cause);
+                    ctx.reporter.report(Event::Failure(format!("{} skipped: {cause}", model.name)));
+                    broken.insert(model.name.clone(), cause.clone());
                     unfinished.remove(&model.name);
+                    reports.push(report);
+                    waiting.remove(index);
                     index = 0;
+                    continue;
+                }
+                if reads.iter().any(|read| unfinished.contains(&read.table)) {
+                    index += 1;
+                    continue;
+                }
+                let model = waiting.remove(index);
+                let turn = self.prepare(workshop, &model, states, &mut tables).await?;
+                match turn {
+                    Some(turn) => {
+                        tasks.spawn(async move {
+                            Done { name: turn.model.name.clone(), result: Box::pin(take(turn)).await }
+                        });
+                    }
+                    None => {
+                        unfinished.remove(&model.name);
+                        index = 0;
+                    }
+                }
+            }
+            let Some(done) = tasks.join_next().await else { break };
+            let Done { name, result } = done.context("a build task ended")?;
+            unfinished.remove(&name);
+            match result {
+                Ok(built) => {
+                    if let ModelResult::ChecksFailed = built.report.result {
+                        broken.insert(name.clone(), format!("a check of {name} failed"));
+                    }
+                    tell(ctx, &built.report);
+                    tables.extend(built.table.map(|table| (name.clone(), table)));
+                    states.set(name, built.state);
+                    project.note_first_days(states);
+                    reports.push(built.report);
+                }
+                Err(error) => {
+                    let text = crate::error::render(&explained(project, &name, error));
+                    ctx.reporter.report(Event::Failure(format!("{name} failed\n{text}")));
+                    broken.insert(name.clone(), format!("{name} failed"));
+                    reports.push(ModelReport::failed(&name, text));
                 }
             }
         }
-        let Some(done) = tasks.join_next().await else { break };
-        let Done { name, result } = done.context("a build task ended")?;
-        unfinished.remove(&name);
-        match result {
-            Ok(built) => {
-                if let ModelResult::ChecksFailed = built.report.result {
-                    broken.insert(name.clone(), format!("a check of {name} failed"));
-                }
-                tell(ctx, &built.report);
-                tables.extend(built.table.map(|table| (name.clone(), table)));
-                states.set(name, built.state);
-                project.note_first_days(states);
-                reports.push(built.report);
-            }
-            Err(error) => {
-                let text = crate::error::render(&explained(project, &name, error));
-                ctx.reporter.report(Event::Failure(format!("{name} failed\n{text}")));
-                broken.insert(name.clone(), format!("{name} failed"));
-                reports.push(ModelReport::failed(&name, text));
-            }
-        }
+        Ok(!broken.is_empty())
     }
-    Ok(reports)
-}
 
-/// The models that the target needs, with all upstream of them.
-fn needed(project: &Project, states: &States, target: &Target) -> BTreeSet<String> {
-    let mut needed = target.selected.clone();
-    for model in &target.selected {
-        needed.extend(crate::model::upstream(&project.models, model, None));
-    }
-    for model in project.models.iter().rev() {
-        if needed.contains(&model.name) {
-            needed.extend(model.check_inputs().map(|read| read.table.clone()));
+    /// Opens what a model's turn needs; `None` when there is nothing to do.
+    async fn prepare(
+        &self,
+        workshop: &Workshop,
+        model: &Arc<Model>,
+        states: &States,
+        tables: &mut BTreeMap<String, Table>,
+    ) -> Result<Option<Turn>> {
+        let Self { project, target, .. } = *self;
+        let slots = self.wanted.get(&model.name).cloned().unwrap_or_default();
+        let obsolete = obsolete(model, self.first_days.get(&model.name), states);
+        let is_forced = target.force && target.selected.contains(&model.name);
+        let forced: BTreeSet<Slot> = if is_forced { slots.iter().copied().collect() } else { BTreeSet::new() };
+        let due = !stale(model, &slots, states).is_empty() && !slots.is_empty();
+        let missing = states.get(&model.name).is_none() && project.lake.table(&model.name).await?.is_none();
+        if !due && forced.is_empty() && obsolete.is_empty() && !missing {
+            return Ok(None);
         }
-    }
-    let _ = states;
-    needed
-}
-
-/// Opens what a model's turn needs; `None` when there is nothing to do.
-async fn prepare(
-    project: &Arc<Project>,
-    workshop: &Workshop,
-    model: &Arc<Model>,
-    states: &States,
-    target: &Target,
-    tables: &mut BTreeMap<String, Table>,
-) -> Result<Option<Turn>> {
-    let first_days = begins(&project.models, states, &project.starts, project.start());
-    let all = wanted(&project.models, &target.selected, target.window, &first_days, states);
-    let slots = all.get(&model.name).cloned().unwrap_or_default();
-    let obsolete = obsolete(model, first_days.get(&model.name), states);
-    let forced: BTreeSet<Slot> =
-        if target.force && target.selected.contains(&model.name) { slots.iter().copied().collect() } else { BTreeSet::new() };
-    let due = !stale(model, &slots, states).is_empty() && !slots.is_empty();
-    let missing = states.get(&model.name).is_none() && project.lake.table(&model.name).await?.is_none();
-    if !due && forced.is_empty() && obsolete.is_empty() && !missing {
-        return Ok(None);
-    }
-    for read in model.reads.iter().chain(model.check_inputs()) {
-        if !tables.contains_key(&read.table)
-            && let Some(table) = project.lake.table(&read.table).await?
-        {
-            tables.insert(read.table.clone(), table);
+        for read in model.reads.iter().chain(model.check_inputs()) {
+            if !tables.contains_key(&read.table)
+                && let Some(table) = project.lake.table(&read.table).await?
+            {
+                tables.insert(read.table.clone(), table);
+            }
         }
+        Ok(Some(Turn {
+            project: Arc::clone(project),
+            workshop: workshop.clone(),
+            model: Arc::clone(model),
+            slots,
+            obsolete,
+            forced,
+            states: states.clone(),
+            tables: tables.clone(),
+        }))
     }
-    Ok(Some(Turn {
-        project: Arc::clone(project),
-        workshop: workshop.clone(),
-        model: Arc::clone(model),
-        slots,
-        obsolete,
-        forced,
-        states: states.clone(),
-        tables: tables.clone(),
-    }))
 }
 
 /// One model's turn: its stale partitions staged, checked and published, a batch of days at a time.
@@ -237,15 +257,20 @@ impl Turn {
             for slot in batch {
                 let Some(day) = *slot else { continue };
                 let due = stale(&self.model, &[Some(day)], &self.states).into_iter().next().map(|(_, reason)| reason);
-                let Some(reason) = due.or_else(|| self.forced.contains(slot).then_some(Reason::Forced)) else { continue };
+                let Some(reason) = due.or_else(|| self.forced.contains(slot).then_some(Reason::Forced)) else {
+                    continue;
+                };
                 report.note_reason(&reason);
                 let inputs = self.inputs(Some(day), false);
                 let made_from = fingerprint(&self.model, Some(day), &self.states);
-                let mut rows =
-                    self.workshop.stage_day(recipe, table, (day, inputs), calendar, &staged).await?;
+                let mut rows = self.workshop.stage_day(recipe, table, (day, inputs), calendar, &staged).await?;
                 let Some(rows) = rows.pop() else { continue };
                 // The next day of a model that reads its own past is compared with what this day came out as.
-                self.states.set_slot(&recipe.name, Some(day), built_state(&before, &rows, made_from, &self.workshop.run));
+                self.states.set_slot(
+                    &recipe.name,
+                    Some(day),
+                    built_state(&before, &rows, made_from, &self.workshop.run),
+                );
                 staged.push(rows);
             }
             if !self.settle(recipe, table, calendar, report, staged, &before, Vec::new()).await? {
@@ -285,7 +310,8 @@ impl Turn {
         let staged = self.workshop.stage_whole(recipe, table, &inputs, calendar).await?;
         let gone: Vec<Slot> =
             before.slots.keys().filter(|slot| !staged.iter().any(|s| s.slot == **slot)).copied().collect();
-        let mut after = TableState { whole: Some(made_from.clone()), run: self.workshop.run.clone(), ..TableState::default() };
+        let mut after =
+            TableState { whole: Some(made_from.clone()), run: self.workshop.run.clone(), ..TableState::default() };
         for rows in &staged {
             let mut state = built_state(&before, rows, Fingerprint::default(), &self.workshop.run);
             state.fingerprint = None;
@@ -293,7 +319,8 @@ impl Turn {
         }
         self.states.set(recipe.name.clone(), after);
         let whole = WholeRecord { run: self.workshop.run.clone(), fingerprint: made_from };
-        let mut records: Vec<(String, Option<String>)> = vec![("strata.whole".to_owned(), Some(serde_json::to_string(&whole)?))];
+        let mut records: Vec<(String, Option<String>)> =
+            vec![("strata.whole".to_owned(), Some(serde_json::to_string(&whole)?))];
         records.extend(gone.iter().map(|slot| (slot_domain(*slot), None)));
         self.obsolete = gone;
         if !self.settle(recipe, table, calendar, report, staged, &before, records).await? {

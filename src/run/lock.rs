@@ -50,7 +50,8 @@ pub async fn acquire(folder: &Path, holder: &Holder, patience: Duration) -> Resu
     let since = Instant::now();
     loop {
         let mut file = File::options().create(true).truncate(false).read(true).write(true).open(&path);
-        let file = file.as_mut().map_err(|e| anyhow::anyhow!("{e}")).with_context(|| format!("open {}", path.display()))?;
+        let file =
+            file.as_mut().map_err(|e| anyhow::anyhow!("{e}")).with_context(|| format!("open {}", path.display()))?;
         match file.try_lock() {
             Ok(()) => {
                 file.set_len(0)?;

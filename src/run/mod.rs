@@ -17,7 +17,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Error, Result};
 
-pub use inspect::{ModelRow, RunRow, describe, models, query, runs, vitals, Vitals};
+pub use inspect::{ModelRow, RunRow, Vitals, describe, models, query, runs, vitals};
 pub use lock::holder;
 pub use project::{Context, Project};
 pub use report::{ExportReport, ModelReport, ModelResult, RunReport, SourceReport};
@@ -124,7 +124,8 @@ pub async fn plan(ctx: &Context, request: &RunRequest) -> Result<Plan> {
     let mut expected = Expected::default();
     if request.force {
         let forced = wanted.iter().filter(|(name, _)| selected.contains(*name));
-        expected.forced = forced.map(|(name, slots)| (name.clone(), slots.iter().copied().collect::<BTreeSet<_>>())).collect();
+        expected.forced =
+            forced.map(|(name, slots)| (name.clone(), slots.iter().copied().collect::<BTreeSet<_>>())).collect();
     }
     Ok(plan_steps(&project.models, &wanted, &first_days, &recorded.states, &expected))
 }
@@ -175,7 +176,9 @@ fn failure(model: &ModelReport) -> Option<String> {
         ModelResult::Published => None,
         ModelResult::ChecksFailed => Some(format!("{}: a check failed, nothing of it was published", model.model)),
         ModelResult::Failed => Some(format!("{}: {}", model.model, model.error.as_deref().unwrap_or("failed"))),
-        ModelResult::Skipped => Some(format!("{}: skipped, {}", model.model, model.error.as_deref().unwrap_or_default())),
+        ModelResult::Skipped => {
+            Some(format!("{}: skipped, {}", model.model, model.error.as_deref().unwrap_or_default()))
+        }
     }
 }
 

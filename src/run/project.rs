@@ -159,7 +159,8 @@ impl Project {
         let days: Vec<Option<BizDate>> = ["logs", "orders"].map(|kind| self.first_day(kind, states)).into();
         let version = xxh3_64(format!("{days:?}").as_bytes());
         let slot = SlotState { version, rows: 1, ..SlotState::default() };
-        states.set(crate::model::FIRST_LOADED_DAY, TableState { slots: [(None, slot)].into(), ..TableState::default() });
+        states
+            .set(crate::model::FIRST_LOADED_DAY, TableState { slots: [(None, slot)].into(), ..TableState::default() });
     }
 
     /// The first loaded day of the `logs`, of the `orders`, or the earlier of `both`; not before the configured start.

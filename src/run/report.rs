@@ -202,7 +202,8 @@ impl RunReport {
         let folder = runs.join(&self.run);
         std::fs::create_dir_all(&folder).with_context(|| format!("create {}", folder.display()))?;
         let (draft, file) = (folder.join(".run.json"), folder.join("run.json"));
-        std::fs::write(&draft, serde_json::to_vec_pretty(self)?).with_context(|| format!("write {}", draft.display()))?;
+        std::fs::write(&draft, serde_json::to_vec_pretty(self)?)
+            .with_context(|| format!("write {}", draft.display()))?;
         // Renamed in the same folder: a reader sees the whole file or none.
         std::fs::rename(&draft, &file).with_context(|| format!("write {}", file.display()))
     }

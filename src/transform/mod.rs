@@ -202,8 +202,7 @@ impl Workshop {
 /// A table's files together with staged partitions, which stand in for the ones of the same days.
 fn overlaid(table: &Table, files: &[FileRef], staged: &[Staged]) -> Result<Arc<dyn TableProvider>> {
     let replaced = |slot: Slot| staged.iter().any(|s| s.slot == slot);
-    let mut seen: Vec<FileRef> =
-        files.iter().filter(|f| !(table.partitioned() && replaced(f.slot))).cloned().collect();
+    let mut seen: Vec<FileRef> = files.iter().filter(|f| !(table.partitioned() && replaced(f.slot))).cloned().collect();
     seen.extend(staged.iter().flat_map(|s| &s.files).map(|f| FileRef {
         path: f.path.clone(),
         slot: f.slot,
@@ -247,7 +246,11 @@ fn commented(schema: &Schema, comments: &BTreeMap<String, String>) -> SchemaRef 
 /// What a model may read of itself before its table exists: its grain, as text and dates.
 fn own_history(recipe: &Recipe) -> SchemaRef {
     let kind = |name: &str| {
-        if name == "dt" || name.ends_with("_dt") { arrow::datatypes::DataType::Date32 } else { arrow::datatypes::DataType::Utf8View }
+        if name == "dt" || name.ends_with("_dt") {
+            arrow::datatypes::DataType::Date32
+        } else {
+            arrow::datatypes::DataType::Utf8View
+        }
     };
     Arc::new(Schema::new(recipe.grain.iter().map(|name| Field::new(name, kind(name), true)).collect::<Vec<_>>()))
 }

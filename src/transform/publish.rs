@@ -37,7 +37,8 @@ pub async fn publish(
     records: Vec<(String, Option<String>)>,
     by: Publisher<'_>,
 ) -> Result<()> {
-    let mut commit = Commit { records, run: by.run.to_owned(), operation: "build", now_ms: by.now_ms, ..Default::default() };
+    let mut commit =
+        Commit { records, run: by.run.to_owned(), operation: "build", now_ms: by.now_ms, ..Default::default() };
     if table.partitioned() {
         for staged in staged {
             commit.removes.extend(table.files().iter().filter(|f| f.slot == staged.slot).cloned());
@@ -56,7 +57,12 @@ pub async fn publish(
 }
 
 /// The files of a small table that go, and the ones that take their place.
-async fn merged(table: &Table, staged: Vec<Staged>, gone: &[Slot], run: &str) -> Result<(Vec<FileRef>, Vec<StagedFile>)> {
+async fn merged(
+    table: &Table,
+    staged: Vec<Staged>,
+    gone: &[Slot],
+    run: &str,
+) -> Result<(Vec<FileRef>, Vec<StagedFile>)> {
     let replaced = |slot: Slot| gone.contains(&slot) || staged.iter().any(|s| s.slot == slot);
     let mut removes = Vec::new();
     let mut days: BTreeMap<Slot, Vec<RecordBatch>> = BTreeMap::new();

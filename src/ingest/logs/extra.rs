@@ -3,13 +3,13 @@
 //!
 //! Two objects that mean the same have the same text, but for how numbers are written (`sources.md` §2).
 
-use super::json::{Cursor, Fault, Span, Text, unescape};
+use super::json::{Cursor, Fault, Span, unescape};
 
 /// An unknown field of the object being read.
 #[derive(Clone, Copy, Debug)]
 pub struct Unknown {
-    /// Its key as written.
-    pub key: Text,
+    /// Its key as written, between the quotes.
+    pub key: Span,
     /// Its value as written.
     pub value: Span,
 }
@@ -36,9 +36,9 @@ struct Member<'a> {
 }
 
 impl<'a> Member<'a> {
-    fn new(text: &'a [u8], key: Text, value: Span) -> Self {
+    fn new(text: &'a [u8], key: Span, value: Span) -> Self {
         let mut meant = Vec::new();
-        unescape(&text[key.span.start..key.span.end], &mut meant);
+        unescape(&text[key.start..key.end], &mut meant);
         Self { key: meant, text, value }
     }
 }
@@ -157,10 +157,7 @@ mod tests {
 
     #[test]
     fn an_events_own_fields_win_over_the_headers() {
-        let field = |start: usize, value: Span| Unknown {
-            key: Text { span: Span { start, end: start + 1 }, escaped: false },
-            value,
-        };
+        let field = |start: usize, value: Span| Unknown { key: Span { start, end: start + 1 }, value };
         let header = [field(0, Span { start: 1, end: 2 }), field(2, Span { start: 3, end: 4 })];
         let own = [field(0, Span { start: 1, end: 2 })];
         let mut out = Vec::new();

@@ -9,13 +9,15 @@ use super::chunk;
 /// Matches no key: 0xFF does not occur in UTF-8.
 const FREE: u128 = u128::MAX;
 
+/// The number of no name.
+pub const UNKNOWN: usize = usize::MAX;
 /// As many places as the highest bits of a product can tell apart.
 const MAX_PLACES: usize = 1 << 20;
 
 #[derive(Clone, Copy)]
 struct Entry {
     name: u128,
-    number: u32,
+    number: usize,
 }
 
 /// Names, numbered in the order given.
@@ -23,7 +25,7 @@ pub struct Keys {
     /// Names of at most 15 bytes at the places their hash tells; no two share one.
     entries: Vec<Entry>,
     multiplier: u64,
-    long: HashMap<Vec<u8>, u32>,
+    long: HashMap<Vec<u8>, usize>,
 }
 
 impl Keys {
@@ -35,12 +37,11 @@ impl Keys {
         let mut long = HashMap::new();
         let mut short = Vec::new();
         for (number, name) in names.enumerate() {
-            if name.is_empty() || name.contains('\0') || long.insert(name.as_bytes().to_vec(), number as u32).is_some()
-            {
+            if name.is_empty() || name.contains('\0') || long.insert(name.as_bytes().to_vec(), number).is_some() {
                 bail!("field name `{}` is empty, has a zero byte, or is declared twice", name.escape_debug());
             }
             if name.len() < 16 {
-                short.push(Entry { name: chunk::load(name.as_bytes(), 0), number: number as u32 });
+                short.push(Entry { name: chunk::load(name.as_bytes(), 0), number });
             }
         }
         // With n² places about every second multiplier will do; more places are tried if, against all odds, none does.
@@ -65,16 +66,16 @@ impl Keys {
         bail!("{} field names are too many to tell apart quickly", short.len());
     }
 
-    /// The number of a name of at most 15 bytes, padded with zeros.
+    /// The number of a name of at most 15 bytes, padded with zeros, or [`UNKNOWN`].
     #[inline(always)]
-    pub fn find_short(&self, name: u128) -> Option<usize> {
+    pub fn find_short(&self, name: u128) -> usize {
         let entry = &self.entries[place(name, self.multiplier, self.entries.len())];
-        (entry.name == name).then_some(entry.number as usize)
+        if entry.name == name { entry.number } else { UNKNOWN }
     }
 
-    /// The number of any name.
-    pub fn find(&self, name: &[u8]) -> Option<usize> {
-        self.long.get(name).map(|number| *number as usize)
+    /// The number of any name, or [`UNKNOWN`].
+    pub fn find(&self, name: &[u8]) -> usize {
+        self.long.get(name).copied().unwrap_or(UNKNOWN)
     }
 }
 
@@ -95,14 +96,14 @@ mod tests {
         names.push("a_name_longer_than_sixteen_bytes".to_owned());
         let keys = Keys::new(names.iter().map(String::as_str)).expect("distinct names");
         for (number, name) in names.iter().enumerate() {
-            assert_eq!(keys.find(name.as_bytes()), Some(number));
+            assert_eq!(keys.find(name.as_bytes()), number);
             if name.len() < 16 {
-                assert_eq!(keys.find_short(chunk::load(name.as_bytes(), 0)), Some(number));
+                assert_eq!(keys.find_short(chunk::load(name.as_bytes(), 0)), number);
             }
         }
         for other in ["", "field", "field_100", "Field_1"] {
-            assert_eq!(keys.find(other.as_bytes()), None);
-            assert_eq!(keys.find_short(chunk::load(other.as_bytes(), 0)), None);
+            assert_eq!(keys.find(other.as_bytes()), UNKNOWN);
+            assert_eq!(keys.find_short(chunk::load(other.as_bytes(), 0)), UNKNOWN);
         }
     }
 

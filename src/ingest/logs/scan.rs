@@ -7,7 +7,8 @@ use super::chunk;
 use super::dictionary::Dictionary;
 use super::extra::Unknown;
 use super::fields::{Column, Fields, Held};
-use super::json::{Cursor, Fault, Span, Text, unescape};
+use super::json::{Cursor, Fault, Span, unescape};
+use super::keys::UNKNOWN;
 
 /// What is known of a field of an event.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -88,17 +89,18 @@ impl Scan<'_> {
             if cursor.next_token() != b'"' {
                 return Err(Fault::Key);
             }
-            let (field, key) = self.key(cursor)?;
+            let start = cursor.pos + 1;
+            let field = self.key(cursor)?;
+            let end = cursor.pos - 1;
             let first = cursor.colon()?;
-            match field {
-                Some(field) if field < self.fields.columns.len() => self.field(cursor, field, first)?,
-                Some(_) if !element => {
-                    let value = cursor.value()?;
+            if let Some(column) = self.fields.columns.get(field) {
+                self.field(cursor, field, column, first)?;
+            } else {
+                let value = cursor.value()?;
+                if field == UNKNOWN || element {
+                    self.unknown.push(Unknown { key: Span { start, end }, value });
+                } else {
                     data = (first != b'n').then_some(value);
-                }
-                _ => {
-                    let value = cursor.value()?;
-                    self.unknown.push(Unknown { key, value });
                 }
             }
             match cursor.next_token() {
@@ -112,32 +114,30 @@ impl Scan<'_> {
         }
     }
 
-    /// Moves over a key and finds the field it names.
+    /// Moves over a key and finds the field it names, the envelope's key being the one after the last.
     #[inline(always)]
-    fn key(&mut self, cursor: &mut Cursor<'_>) -> Result<(Option<usize>, Text), Fault> {
+    fn key(&mut self, cursor: &mut Cursor<'_>) -> Result<usize, Fault> {
         let start = cursor.pos + 1;
         let bytes = cursor.bytes();
         let chunk = chunk::load(bytes, start);
         let len = chunk::string_stops(chunk).trailing_zeros() as usize;
         if len < 16 && bytes.get(start + len) == Some(&b'"') {
             cursor.pos = start + len + 1;
-            let key = Text { span: Span { start, end: start + len }, escaped: false };
-            return Ok((self.fields.keys.find_short(chunk::head(chunk, len)), key));
+            return Ok(self.fields.keys.find_short(chunk::head(chunk, len)));
         }
         self.long_key(cursor)
     }
 
     #[cold]
-    fn long_key(&mut self, cursor: &mut Cursor<'_>) -> Result<(Option<usize>, Text), Fault> {
-        let key = cursor.string()?;
+    fn long_key(&mut self, cursor: &mut Cursor<'_>) -> Result<usize, Fault> {
+        let key = cursor.quoted()?;
         self.scratch.clear();
-        unescape(&cursor.bytes()[key.span.start..key.span.end], self.scratch);
-        Ok((self.fields.keys.find(self.scratch), key))
+        unescape(&cursor.bytes()[key.start..key.end], self.scratch);
+        Ok(self.fields.keys.find(self.scratch))
     }
 
     #[inline(always)]
-    fn field(&mut self, cursor: &mut Cursor<'_>, field: usize, first: u8) -> Result<(), Fault> {
-        let column = &self.fields.columns[field];
+    fn field(&mut self, cursor: &mut Cursor<'_>, field: usize, column: &Column, first: u8) -> Result<(), Fault> {
         match column.held {
             Held::Int { .. } => self.integer(cursor, field, column, first),
             Held::Coded(dictionary) => self.coded(cursor, field, column, dictionary, first),
@@ -169,9 +169,9 @@ impl Scan<'_> {
     fn odd_integer(&mut self, cursor: &mut Cursor<'_>, field: usize, column: &Column, first: u8) -> Result<(), Fault> {
         match first {
             b'"' => {
-                let text = cursor.string()?;
+                let text = cursor.quoted()?;
                 self.scratch.clear();
-                unescape(&cursor.bytes()[text.span.start..text.span.end], self.scratch);
+                unescape(&cursor.bytes()[text.start..text.end], self.scratch);
                 let written = std::str::from_utf8(self.scratch).unwrap_or("?").trim();
                 if written.is_empty() {
                     self.row.set(field, State::Absent, 0);
@@ -244,15 +244,15 @@ impl Scan<'_> {
             return self.odd_text(cursor, field, column, first);
         }
         let before = cursor.pos;
-        let text = cursor.string()?;
-        let written = &cursor.bytes()[text.span.start..text.span.end];
+        let escaped = cursor.string()?;
+        let written = &cursor.bytes()[before + 1..cursor.pos - 1];
         let (Some(head), Some(tail)) = (written.first(), written.last()) else {
             self.row.set(field, State::Absent, 0);
             return Ok(());
         };
         let plain = |byte: &u8| *byte > b' ' && *byte < 0x7f;
         let to_trim = column.trim && !(plain(head) && plain(tail));
-        if text.escaped || to_trim || written.len() > self.string_chars {
+        if escaped || to_trim || written.len() > self.string_chars {
             cursor.pos = before;
             return self.odd_text(cursor, field, column, first);
         }
@@ -269,8 +269,8 @@ impl Scan<'_> {
         self.scratch.clear();
         match first {
             b'"' => {
-                let text = cursor.string()?;
-                unescape(&cursor.bytes()[text.span.start..text.span.end], self.scratch);
+                let text = cursor.quoted()?;
+                unescape(&cursor.bytes()[text.start..text.end], self.scratch);
             }
             b'-' | b'0'..=b'9' => {
                 let start = cursor.pos;

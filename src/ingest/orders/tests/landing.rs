@@ -87,7 +87,7 @@ async fn an_extract_that_is_exported_again_replaces_its_earlier_rows() {
     assert_eq!(warnings, ["`2026-01-05/payment_flow.csv` has changed since it was taken: 1 rows replace 2"]);
     assert_eq!((outcome.tables[0].replaced, outcome.tables[0].slots.len()), (2, 3));
     let tables = ["ods_payment_flow", REJECT_TABLE];
-    assert_eq!(vec![shop.rows(tables[0]).await, shop.rows(tables[1]).await], shop.from_scratch(&tables).await);
+    assert_eq!(vec![shop.rows(tables[0]).await, shop.rows(tables[1]).await], shop.scratch_rows(&tables).await);
     let after = shop.records("ods_payment_flow").await;
     assert!(after["strata.slot:2026-01-02"].contains("\"rows\":0"));
     assert!(after["strata.slot:2026-01-03"].contains("\"rows\":1"));
@@ -118,11 +118,11 @@ async fn whichever_copy_comes_first_the_least_path_lands() {
         shop.ingest().await;
     }
     let tables = ["ods_payment_flow", REJECT_TABLE];
-    assert_eq!(vec![shop.rows(tables[0]).await, shop.rows(tables[1]).await], shop.from_scratch(&tables).await);
+    assert_eq!(vec![shop.rows(tables[0]).await, shop.rows(tables[1]).await], shop.scratch_rows(&tables).await);
     // The original changes: its copies speak for themselves.
     shop.write("2026-01-05/payment_flow.a.csv", &format!("{PAYMENT}{}", payment(2, "1", "2026-01-02")));
     shop.ingest().await;
-    assert_eq!(vec![shop.rows(tables[0]).await, shop.rows(tables[1]).await], shop.from_scratch(&tables).await);
+    assert_eq!(vec![shop.rows(tables[0]).await, shop.rows(tables[1]).await], shop.scratch_rows(&tables).await);
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -180,7 +180,7 @@ async fn a_crash_between_rejects_and_rows_doubles_nothing() {
     crashed.extracts = shop.extracts;
     crashed.ingest().await;
     let tables = ["ods_user", "ods_payment_flow", REJECT_TABLE];
-    let scratch = crashed.from_scratch(&tables).await;
+    let scratch = crashed.scratch_rows(&tables).await;
     for (table, rows) in tables.iter().zip(scratch) {
         assert_eq!(crashed.rows(table).await, rows, "{table}");
     }
@@ -267,7 +267,7 @@ async fn any_history_of_extracts_equals_a_lake_built_at_once() {
             }
             let (outcome, _) = shop.ingest().await;
             assert!(outcome.failures.is_empty(), "{outcome:?}");
-            let scratch = shop.from_scratch(&tables).await;
+            let scratch = shop.scratch_rows(&tables).await;
             for (table, rows) in tables.iter().zip(scratch) {
                 assert_eq!(shop.rows(table).await, rows, "{table} in history {history}, step {step}");
             }

@@ -108,7 +108,7 @@ impl Shop {
     }
 
     /// What a lake that is built at once from today's extracts holds in the tables.
-    pub async fn from_scratch(&self, tables: &[&str]) -> Vec<Vec<String>> {
+    pub async fn scratch_rows(&self, tables: &[&str]) -> Vec<Vec<String>> {
         let folder = tempfile::tempdir().unwrap();
         let lake = Lake::open(folder.path().to_str().unwrap()).unwrap();
         let (outcome, _) = self.ingest_into(&lake, "scratch").await;
