@@ -29,6 +29,9 @@ use crate::lake::Lake;
 /// How many consumers an out-of-memory message names.
 const NAMED_CONSUMERS: usize = 3;
 
+/// Queries over fewer rows than this run on one thread.
+const SPLIT_ROWS: u64 = 200_000;
+
 /// One engine for a run: sessions made from it share memory, caches and spill space.
 #[derive(Clone)]
 pub struct Engine {
@@ -59,6 +62,16 @@ impl Engine {
         let session = SessionContext::new_with_config_rt(config, Arc::clone(&runtime));
         functions::register(&session, zone);
         Ok(Self { runtime, state: Arc::new(session.state()) })
+    }
+
+    /// A session for a query that reads about so many rows: few are computed in one piece, for splitting them over
+    /// threads and gathering them again would cost more than it saves. The result is the same either way.
+    pub fn session_for(&self, rows: u64) -> SessionContext {
+        let session = self.session();
+        if rows < SPLIT_ROWS {
+            session.state_ref().write().config_mut().options_mut().execution.target_partitions = 1;
+        }
+        session
     }
 
     /// A session with the warehouse's functions and no tables.

@@ -137,7 +137,15 @@ impl Pass<'_> {
                 match turn {
                     Some(turn) => {
                         tasks.spawn(async move {
-                            Done { name: turn.model.name.clone(), result: Box::pin(take(turn)).await }
+                            let name = turn.model.name.clone();
+                            // In a task of its own, so that a defect of the engine fails one model and not the run.
+                            let result = match tokio::spawn(Box::pin(take(turn))).await {
+                                Ok(result) => result,
+                                Err(_) => {
+                                    Err(anyhow::anyhow!("the engine stopped on the query of {name}: please report it"))
+                                }
+                            };
+                            Done { name, result }
                         });
                     }
                     None => {

@@ -60,7 +60,10 @@ pub async fn query(ctx: &Context, sql: &str) -> Result<Vec<RecordBatch>> {
         let recorded = project.recorded().await?;
         register_calendar(&session, project.calendar(&recorded.states));
     }
-    let result = crate::engine::query(&session, sql).await;
+    let text = sql.to_owned();
+    // In a task of its own: a defect of the engine is an error of this query.
+    let task = tokio::spawn(async move { crate::engine::query(&session, &text).await });
+    let result = task.await.unwrap_or_else(|_| Err(anyhow!("the engine stopped on this query: please report it")));
     result.map_err(|error| super::sql_error::located(error, "query", sql)).or_else(|error| near_miss(&project, error))
 }
 

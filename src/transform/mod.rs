@@ -75,7 +75,8 @@ pub struct Workshop {
 
 impl Workshop {
     fn session(&self, inputs: &[Input], calendar: &Arc<dyn Calendar>) -> Result<SessionContext> {
-        let session = self.engine.session();
+        let rows = inputs.iter().flat_map(|input| &input.files).map(|file| file.rows).sum();
+        let session = self.engine.session_for(rows);
         register_calendar(&session, Arc::clone(calendar));
         for (name, seed) in self.seeds.iter() {
             session.register_table(name.as_str(), seed)?;

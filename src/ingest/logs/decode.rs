@@ -386,7 +386,7 @@ impl Decoder {
         let limit = self.limits.reject_bytes;
         let raw = *self.raw.get_or_insert_with(|| self.rejects.keep_raw(line.text(), limit));
         let place = Place { arrival: file.arrival, file: Arc::clone(&file.name), byte_offset: line.offset, element };
-        self.rejects.push(place, reason, detail, raw);
+        self.rejects.push(place, reason, &detail, raw);
     }
 
     /// The hash of what makes the row just scanned the event it is: its id, or else all its values.

@@ -70,8 +70,14 @@ impl Target {
         Self { table, pending: Pending::default(), staged: Vec::new() }
     }
 
-    fn add(&mut self, day: BizDate, batch: RecordBatch, put: &Put<'_>) -> Result<()> {
-        self.pending.add(day, batch);
+    fn add(&mut self, day: BizDate, rows: Rows, put: &Put<'_>) -> Result<()> {
+        match rows {
+            Rows::File(file) => {
+                let staged = put.runtime.block_on(self.table.put(Some(day), file, put.run))?;
+                self.staged.push(staged);
+            }
+            Rows::Few(batches) => batches.into_iter().for_each(|batch| self.pending.add(day, batch)),
+        }
         while let Some(day) = self.pending.ripe() {
             self.flush(day, put)?;
         }
@@ -158,20 +164,10 @@ impl<'a> Landing<'a> {
             let (files, rows) = self.touched.entry(day.day).or_default();
             files.extend(day.files);
             *rows += day.count;
-            match day.rows {
-                Rows::File(file) => {
-                    let put = self.events.table.put(Some(day.day), file, self.put.run);
-                    self.events.staged.push(self.put.runtime.block_on(put)?);
-                }
-                Rows::Few(batches) => {
-                    for batch in batches {
-                        self.events.add(day.day, batch, &self.put)?;
-                    }
-                }
-            }
+            self.events.add(day.day, day.rows, &self.put)?;
         }
-        for (arrival, batch) in done.rejects {
-            self.rejects.add(arrival, batch, &self.put)?;
+        for (arrival, rows) in done.rejects {
+            self.rejects.add(arrival, rows, &self.put)?;
         }
         for (file, counts) in done.counts {
             self.inputs[file].tally.add(&counts, self.reasons);

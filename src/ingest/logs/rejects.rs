@@ -7,6 +7,7 @@ use std::sync::Arc;
 
 use anyhow::Result;
 use arrow::array::{ArrayRef, BinaryArray, DictionaryArray, Int32Array, Int64Array, RecordBatch, StringArray};
+use arrow::buffer::{Buffer, OffsetBuffer, ScalarBuffer};
 use arrow::datatypes::{DataType, Field, Int32Type, Schema, SchemaRef};
 
 use crate::date::BizDate;
@@ -72,7 +73,8 @@ pub struct Place {
 struct Reject {
     place: Place,
     reason: Reason,
-    detail: String,
+    /// Where its detail ends among all details; it begins where the one before ends.
+    detail_end: usize,
     raw: i32,
 }
 
@@ -80,19 +82,23 @@ struct Reject {
 #[derive(Default)]
 pub struct Rejects {
     rows: Vec<Reject>,
-    raw: Vec<Vec<u8>>,
+    details: String,
+    raw: Vec<u8>,
+    raw_ends: Vec<i32>,
 }
 
 impl Rejects {
     /// Keeps the beginning of a rejected line and returns its number.
     pub fn keep_raw(&mut self, line: &[u8], limit: usize) -> i32 {
-        self.raw.push(line[..line.len().min(limit)].to_vec());
-        i32::try_from(self.raw.len() - 1).expect("a segment has far fewer lines than 2^31")
+        self.raw.extend_from_slice(&line[..line.len().min(limit)]);
+        self.raw_ends.push(i32::try_from(self.raw.len()).expect("the lines of a segment are far below 2 GiB"));
+        i32::try_from(self.raw_ends.len() - 1).expect("a segment has far fewer lines than 2^31")
     }
 
     /// Adds a rejected event, whose line was kept before.
-    pub fn push(&mut self, place: Place, reason: Reason, detail: String, raw: i32) {
-        self.rows.push(Reject { place, reason, detail, raw });
+    pub fn push(&mut self, place: Place, reason: Reason, detail: &str, raw: i32) {
+        self.details.push_str(detail);
+        self.rows.push(Reject { place, reason, detail_end: self.details.len(), raw });
     }
 
     /// The rows of `ods_reject` by arrival date: [`batch_schema`].
@@ -100,23 +106,28 @@ impl Rejects {
     /// # Errors
     /// When Arrow refuses the columns, which would be a mistake of this module.
     pub fn finish(self, source: &str, table: &str, names: &[String; REASONS]) -> Result<Vec<(BizDate, RecordBatch)>> {
-        let mut days: BTreeMap<BizDate, Vec<&Reject>> = BTreeMap::new();
+        let mut days: BTreeMap<BizDate, Vec<(&Reject, &str)>> = BTreeMap::new();
+        let mut detail_start = 0;
         for row in &self.rows {
-            days.entry(row.place.arrival).or_default().push(row);
+            let detail = &self.details[detail_start..row.detail_end];
+            days.entry(row.place.arrival).or_default().push((row, detail));
+            detail_start = row.detail_end;
         }
-        let raw: ArrayRef = Arc::new(BinaryArray::from_iter_values(&self.raw));
-        let batch = |rows: Vec<&Reject>| -> Result<RecordBatch> {
-            let numbers: Int32Array = rows.iter().map(|r| Some(r.raw)).collect();
-            let offset = |r: &&Reject| i64::try_from(r.place.byte_offset).unwrap_or(i64::MAX);
+        let raw_offsets: Vec<i32> = std::iter::once(0).chain(self.raw_ends).collect();
+        let raw_offsets = OffsetBuffer::new(ScalarBuffer::from(raw_offsets));
+        let raw: ArrayRef = Arc::new(BinaryArray::try_new(raw_offsets, Buffer::from_vec(self.raw), None)?);
+        let batch = |rows: Vec<(&Reject, &str)>| -> Result<RecordBatch> {
+            let numbers: Int32Array = rows.iter().map(|(r, _)| Some(r.raw)).collect();
+            let offset = |(r, _): &(&Reject, &str)| i64::try_from(r.place.byte_offset).unwrap_or(i64::MAX);
             let columns: Vec<ArrayRef> = vec![
                 Arc::new(StringArray::from_iter_values(rows.iter().map(|_| source))),
                 Arc::new(StringArray::from_iter_values(rows.iter().map(|_| table))),
-                Arc::new(StringArray::from_iter_values(rows.iter().map(|r| &*r.place.file))),
+                Arc::new(StringArray::from_iter_values(rows.iter().map(|(r, _)| &*r.place.file))),
                 Arc::new(Int64Array::from_iter_values(rows.iter().map(offset))),
                 Arc::new(Int64Array::new_null(rows.len())),
-                Arc::new(Int32Array::from_iter_values(rows.iter().map(|r| r.place.element))),
-                Arc::new(StringArray::from_iter_values(rows.iter().map(|r| &names[r.reason as usize]))),
-                Arc::new(StringArray::from_iter_values(rows.iter().map(|r| &r.detail))),
+                Arc::new(Int32Array::from_iter_values(rows.iter().map(|(r, _)| r.place.element))),
+                Arc::new(StringArray::from_iter_values(rows.iter().map(|(r, _)| &names[r.reason as usize]))),
+                Arc::new(StringArray::from_iter_values(rows.iter().map(|(_, detail)| detail))),
                 Arc::new(DictionaryArray::<Int32Type>::new(numbers, Arc::clone(&raw))),
             ];
             Ok(RecordBatch::try_new(batch_schema(), columns)?)
