@@ -134,9 +134,25 @@ impl Fields {
     }
 
     /// The columns of a batch of one day's events, which does not hold `dt`.
+    ///
+    /// The metadata `encoding` tells the writer what it cannot know: `delta` where values rise from row to row, `plain`
+    /// where no two are alike and neither dictionary nor compression will help.
     pub fn batch_schema(&self) -> SchemaRef {
-        let declared = self.columns.iter().map(|c| Field::new(&c.name, c.arrow_type(), true));
-        let own = OWN_COLUMNS[1..].iter().map(|(name, _)| Field::new(*name, own_type(name), true));
+        let encoded = |name: &str, kind: DataType, encoding: Option<&str>| {
+            let metadata = encoding.map(|encoding| ("encoding".to_owned(), encoding.to_owned()));
+            Field::new(name, kind, true).with_metadata(metadata.into_iter().collect())
+        };
+        let time = &self.columns[self.time].name;
+        let declared =
+            self.columns.iter().map(|c| encoded(&c.name, c.arrow_type(), (c.name == *time).then_some("delta")));
+        let own = OWN_COLUMNS[1..].iter().map(|(name, _)| {
+            let encoding = match *name {
+                "byte_offset" => Some("delta"),
+                "event_hash" => Some("plain"),
+                _ => None,
+            };
+            encoded(name, own_type(name), encoding)
+        });
         Arc::new(Schema::new(declared.chain(own).collect::<Vec<_>>()))
     }
 }

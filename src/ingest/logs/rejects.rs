@@ -8,6 +8,7 @@ use std::sync::Arc;
 use anyhow::Result;
 use arrow::array::{ArrayRef, BinaryArray, DictionaryArray, Int32Array, Int64Array, RecordBatch, StringArray};
 use arrow::buffer::{Buffer, OffsetBuffer, ScalarBuffer};
+use arrow::compute::take;
 use arrow::datatypes::{DataType, Field, Int32Type, Schema, SchemaRef};
 
 use crate::date::BizDate;
@@ -116,8 +117,9 @@ impl Rejects {
         let raw_offsets: Vec<i32> = std::iter::once(0).chain(self.raw_ends).collect();
         let raw_offsets = OffsetBuffer::new(ScalarBuffer::from(raw_offsets));
         let raw: ArrayRef = Arc::new(BinaryArray::try_new(raw_offsets, Buffer::from_vec(self.raw), None)?);
+        let one_day = days.len() == 1;
         let batch = |rows: Vec<(&Reject, &str)>| -> Result<RecordBatch> {
-            let numbers: Int32Array = rows.iter().map(|(r, _)| Some(r.raw)).collect();
+            let raw_lines = if one_day { all_lines(&rows, &raw)? } else { own_lines(&rows, &raw)? };
             let offset = |(r, _): &(&Reject, &str)| i64::try_from(r.place.byte_offset).unwrap_or(i64::MAX);
             let columns: Vec<ArrayRef> = vec![
                 Arc::new(StringArray::from_iter_values(rows.iter().map(|_| source))),
@@ -128,12 +130,27 @@ impl Rejects {
                 Arc::new(Int32Array::from_iter_values(rows.iter().map(|(r, _)| r.place.element))),
                 Arc::new(StringArray::from_iter_values(rows.iter().map(|(r, _)| &names[r.reason as usize]))),
                 Arc::new(StringArray::from_iter_values(rows.iter().map(|(_, detail)| detail))),
-                Arc::new(DictionaryArray::<Int32Type>::new(numbers, Arc::clone(&raw))),
+                Arc::new(raw_lines),
             ];
             Ok(RecordBatch::try_new(batch_schema(), columns)?)
         };
         days.into_iter().map(|(day, rows)| Ok((day, batch(rows)?))).collect()
     }
+}
+
+/// The lines of rows among all lines.
+fn all_lines(rows: &[(&Reject, &str)], raw: &ArrayRef) -> Result<DictionaryArray<Int32Type>> {
+    let numbers: Int32Array = rows.iter().map(|(row, _)| Some(row.raw)).collect();
+    Ok(DictionaryArray::try_new(numbers, Arc::clone(raw))?)
+}
+
+/// The lines of rows and no others: what waits for more rows of its day must not hold the lines of all days.
+fn own_lines(rows: &[(&Reject, &str)], raw: &ArrayRef) -> Result<DictionaryArray<Int32Type>> {
+    let mut own: Vec<i32> = rows.iter().map(|(row, _)| row.raw).collect();
+    own.dedup();
+    let place = |(row, _): &(&Reject, &str)| own.binary_search(&row.raw).ok().and_then(|at| i32::try_from(at).ok());
+    let numbers: Int32Array = rows.iter().map(place).collect();
+    Ok(DictionaryArray::try_new(numbers, take(raw, &Int32Array::from(own.clone()), None)?)?)
 }
 
 /// The columns of `ods_reject` but `dt`, the raw lines as a dictionary.

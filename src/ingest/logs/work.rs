@@ -13,10 +13,10 @@ use crate::config::source::LogSource;
 use crate::date::{BizDate, Zone};
 use crate::lake::{EncodedFile, encode_parquet};
 
-/// A day with at least as many rows in a segment gets a file for them; fewer wait for those of other segments, unless
+/// A day with at least as many rows in a segment gets a file for them; fewer wait for those of other segments.
 const FILE_ROWS: usize = 50_000;
-/// they take as much memory.
-const FILE_BYTES: usize = 16 << 20;
+/// Rejects, which hold their lines, also get a file when they take as much memory.
+const FILE_REJECT_BYTES: usize = 16 << 20;
 
 /// Events of one day from one segment.
 pub struct DayRows {
@@ -94,7 +94,7 @@ impl Work<'_> {
         let Decoded { days, rejects, files, .. } = decoded;
         let counts = begun.iter().copied().zip(files.into_iter().map(|(_, counts)| counts)).collect();
         let days = by_day(days, &begun)?;
-        let rejects = rejects.into_iter().map(|(day, batch)| Ok((day, rows(vec![batch], |batch| Ok(batch.clone()))?)));
+        let rejects = rejects.into_iter().map(|(day, batch)| Ok((day, reject_rows(batch)?)));
         let rejects = rejects.collect::<Result<_>>()?;
         let Segment { number, reached, warnings, bytes, stored, buffer, .. } = segment;
         Ok((Done { number, days, rejects, counts, reached, warnings, bytes, stored }, buffer))
@@ -130,16 +130,17 @@ fn by_day(batches: Vec<DayBatch>, begun: &[usize]) -> Result<Vec<DayRows>> {
 
 fn day_rows(day: BizDate, batches: Vec<RecordBatch>, files: Vec<usize>) -> Result<DayRows> {
     let count: usize = batches.iter().map(RecordBatch::num_rows).sum();
-    Ok(DayRows { day, count: count as u64, rows: rows(batches, plain)?, files })
+    let rows = if count >= FILE_ROWS {
+        Rows::File(encode_parquet(&batches[0].schema(), &batches)?)
+    } else {
+        Rows::Few(batches.iter().map(plain).collect::<Result<_>>()?)
+    };
+    Ok(DayRows { day, count: count as u64, rows, files })
 }
 
-fn rows(batches: Vec<RecordBatch>, few: fn(&RecordBatch) -> Result<RecordBatch>) -> Result<Rows> {
-    let count: usize = batches.iter().map(RecordBatch::num_rows).sum();
-    let bytes: usize = batches.iter().map(RecordBatch::get_array_memory_size).sum();
-    let Some(first) = batches.first().filter(|_| count >= FILE_ROWS || bytes >= FILE_BYTES) else {
-        return Ok(Rows::Few(batches.iter().map(few).collect::<Result<_>>()?));
-    };
-    Ok(Rows::File(encode_parquet(&first.schema(), &batches)?))
+fn reject_rows(batch: RecordBatch) -> Result<Rows> {
+    let many = batch.num_rows() >= FILE_ROWS || batch.get_array_memory_size() >= FILE_REJECT_BYTES;
+    Ok(if many { Rows::File(encode_parquet(&batch.schema(), &[batch])?) } else { Rows::Few(vec![batch]) })
 }
 
 /// The batch without dictionaries: few rows need not carry the values of all others.
