@@ -113,7 +113,7 @@ fn a_wrong_model_is_told_with_its_file_and_line_before_anything_is_done() {
 #[test]
 fn a_column_that_no_input_has_fails_its_model_with_the_place_and_nothing_else() {
     let shop = Shop::sample(&["--days", "1", "--devices", "10", "--events", "20", "--orders", "2"]);
-    shop.edit("sql/app/app_open.sql", "opens", "openz");
+    shop.edit("sql/app/app_open.sql", "select opens from", "select opens, openz from");
     let (code, said) = shop.runs(&["run"]);
     assert_eq!(code, 1, "{said}");
     assert!(said.contains("sql/app/app_open.sql:") && said.contains("openz"), "{said}");

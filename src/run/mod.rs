@@ -10,6 +10,7 @@ mod project;
 mod report;
 mod sql_error;
 mod steps;
+mod turn;
 
 use std::collections::BTreeSet;
 use std::sync::Arc;

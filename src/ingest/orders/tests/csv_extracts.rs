@@ -1,3 +1,5 @@
+//! CSV extracts as they come: headers, types, bad rows.
+
 use arrow::array::AsArray;
 use arrow::datatypes::{Date32Type, Int64Type};
 

@@ -1,3 +1,5 @@
+//! Records of a CSV file: quotes, ends of lines, limits.
+
 use std::io::{self, Read};
 
 use super::super::csv::Splitter;

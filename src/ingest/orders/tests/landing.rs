@@ -1,3 +1,5 @@
+//! Landing in a lake: what is new, what is there already, what replaces what.
+
 use std::collections::BTreeMap;
 use std::fs;
 

@@ -1,3 +1,5 @@
+//! Parquet extracts: columns by name, exact casts, refusals.
+
 use std::sync::Arc;
 
 use arrow::array::{
