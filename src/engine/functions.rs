@@ -18,7 +18,8 @@ use arrow::datatypes::{DataType, Date32Type, Decimal128Type, Int64Type, TimeUnit
 use datafusion::common::{Result, ScalarValue, exec_datafusion_err, exec_err, plan_err};
 use datafusion::execution::context::SessionContext;
 use datafusion::logical_expr::{
-    ColumnarValue, ScalarFunctionArgs, ScalarUDF, ScalarUDFImpl, Signature, Volatility, create_udf,
+    ColumnarValue, ScalarFunctionArgs, ScalarFunctionImplementation, ScalarUDF, ScalarUDFImpl, Signature, Volatility,
+    create_udf,
 };
 
 use crate::date::{BizDate, Zone};
@@ -106,7 +107,7 @@ pub fn register(session: &SessionContext, zone: Zone) {
     }
 }
 
-fn on_arrays<F>(compute: F) -> Arc<dyn Fn(&[ColumnarValue]) -> Result<ColumnarValue> + Send + Sync>
+fn on_arrays<F>(compute: F) -> ScalarFunctionImplementation
 where
     F: Fn(&ArrayRef) -> Result<ArrayRef> + Send + Sync + 'static,
 {

@@ -74,7 +74,7 @@ fn statistics(schema: &SchemaRef, batches: &[RecordBatch], rows: u64) -> Value {
         let columns = || batches.iter().map(|batch| batch.column(index));
         let null_count: usize = columns().map(|c| c.logical_null_count()).sum();
         nulls.insert(field.name().clone(), json!(null_count));
-        let bounds: Vec<(i64, i64)> = columns().filter_map(|column| integer_bounds(column)).collect();
+        let bounds: Vec<(i64, i64)> = columns().filter_map(integer_bounds).collect();
         let low = bounds.iter().map(|b| b.0).min();
         let high = bounds.iter().map(|b| b.1).max();
         if let (Some(low), Some(high)) = (low, high) {

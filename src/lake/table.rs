@@ -179,7 +179,7 @@ impl Table {
 
     /// The version of the snapshot.
     pub fn version(&self) -> u64 {
-        self.delta.version().map_or(0, |v| v as u64)
+        self.delta.version().unwrap_or_default()
     }
 
     /// Where a file of the table lies in the lake's object store.

@@ -12,10 +12,10 @@ use super::{Counts, DayBatch, Decoded, Decoder, FileContext};
 use crate::config::source::{LogSource, Source};
 
 /// 2026-01-01 12:00 in Shanghai, the arrival date of all files here.
-pub const NOON: i64 = 1_767_240_000_000;
-pub const DAY: i64 = 86_400_000;
+pub(crate) const NOON: i64 = 1_767_240_000_000;
+pub(crate) const DAY: i64 = 86_400_000;
 
-pub fn source() -> LogSource {
+pub(crate) fn source() -> LogSource {
     let declared = include_str!("../../../../../conf/sources/user_action.toml");
     match toml::from_str(declared).expect("the declaration of the warehouse") {
         Source::Log(source) => source,
@@ -23,7 +23,7 @@ pub fn source() -> LogSource {
     }
 }
 
-pub fn decode_with(source: &LogSource, bytes: &[u8]) -> Decoded {
+pub(crate) fn decode_with(source: &LogSource, bytes: &[u8]) -> Decoded {
     let mut decoder = Decoder::new("user_action", source, "Asia/Shanghai".parse().expect("a zone")).expect("fits");
     decoder.begin_file(FileContext {
         name: "a.log".into(),
@@ -34,18 +34,18 @@ pub fn decode_with(source: &LogSource, bytes: &[u8]) -> Decoded {
     decoder.finish().expect("finishes")
 }
 
-pub fn decode(lines: &[&str]) -> Decoded {
+pub(crate) fn decode(lines: &[&str]) -> Decoded {
     decode_with(&source(), format!("{}\n", lines.join("\n")).as_bytes())
 }
 
 /// A good line with the given fields besides the ones that an event must have.
-pub fn line(fields: &str) -> String {
+pub(crate) fn line(fields: &str) -> String {
     let comma = if fields.is_empty() { "" } else { "," };
     format!(r#"{{"act":5,"acttime":{NOON},"uid":7{comma}{fields}}}"#)
 }
 
 /// The values of a column over all days as text, `-` for NULL.
-pub fn column(decoded: &Decoded, name: &str) -> Vec<String> {
+pub(crate) fn column(decoded: &Decoded, name: &str) -> Vec<String> {
     let mut values = Vec::new();
     for DayBatch { day, batch, .. } in &decoded.days {
         if name == "dt" {
@@ -59,7 +59,7 @@ pub fn column(decoded: &Decoded, name: &str) -> Vec<String> {
 }
 
 /// What landed of a column, and the reasons of what did not.
-pub fn outcome(decoded: &Decoded, name: &str) -> (Vec<String>, Vec<String>) {
+pub(crate) fn outcome(decoded: &Decoded, name: &str) -> (Vec<String>, Vec<String>) {
     let reasons = decoded.rejects.iter().flat_map(|(_, batch)| {
         let reasons = batch.column_by_name("reason").expect("a column");
         reasons.as_string::<i32>().iter().map(|r| r.unwrap_or("-").to_owned()).collect::<Vec<_>>()
@@ -67,15 +67,15 @@ pub fn outcome(decoded: &Decoded, name: &str) -> (Vec<String>, Vec<String>) {
     (column(decoded, name), reasons.collect())
 }
 
-pub fn value_of(name: &str, fields: &str) -> String {
+pub(crate) fn value_of(name: &str, fields: &str) -> String {
     let (landed, rejected) = outcome(&decode(&[&line(fields)]), name);
     landed.into_iter().chain(rejected).collect::<Vec<_>>().join("+")
 }
 
-pub fn reasons(lines: &[&str]) -> Vec<String> {
+pub(crate) fn reasons(lines: &[&str]) -> Vec<String> {
     outcome(&decode(lines), "act").1
 }
 
-pub fn reason(line: &str) -> String {
+pub(crate) fn reason(line: &str) -> String {
     reasons(&[line]).join("+")
 }
