@@ -165,6 +165,47 @@ fn every_bad_input_has_its_end() {
 }
 
 #[test]
+fn what_reads_an_extract_that_could_not_be_taken_waits_and_the_rest_goes_on() {
+    let shop = Shop::sample(&["--days", "2", "--devices", "20", "--events", "40", "--orders", "5"]);
+    let extract = shop.path("in/orders/2026-01-02/user_order.csv");
+    let whole = fs::read_to_string(&extract).expect("an extract");
+    fs::write(&extract, whole.replace("order_money", "order_sum")).expect("writes");
+    let (code, said) = shop.runs(&["run"]);
+    assert_eq!(code, 1, "{said}");
+    assert!(said.contains("user_order.csv") && said.contains("order_money") && said.contains("app_gmv"), "{said}");
+    let tables = "select distinct table_name from information_schema.tables where table_name in ('app_gmv', 'app_open')";
+    assert_eq!(shop.succeeds(&["query", tables, "--format", "csv"]).trim(), "table_name\napp_open");
+    fs::write(&extract, whole).expect("writes");
+    shop.succeeds(&["run", "--quiet"]);
+    assert!(shop.succeeds(&["query", "select count(*) as days from app_gmv", "--format", "csv"]).contains('2'));
+}
+
+#[test]
+fn a_schema_that_changes_with_a_failing_check_changes_nothing_that_is_published() {
+    let shop = Shop::sample(&["--days", "2", "--devices", "20", "--events", "40", "--orders", "5"]);
+    shop.succeeds(&["run", "--quiet"]);
+    let before = exports(&shop);
+    shop.edit("sql/app/app_open.sql", "    opens, --", "    cast(opens as decimal(18, 2)) as opened, --");
+    shop.edit("sql/app/app_open.sql", "-- check:  opens >= visitors", "-- check:  opened < 0");
+    shop.edit("sql/app/app_open.sql", "select sum(opens) as shown", "select sum(opened) as shown");
+    let (code, said) = shop.runs(&["run"]);
+    assert_eq!(code, 1, "{said}");
+    assert_eq!(exports(&shop), before);
+    fs::copy(concat!(env!("CARGO_MANIFEST_DIR"), "/sql/app/app_open.sql"), shop.path("sql/app/app_open.sql"))
+        .expect("copies");
+    shop.succeeds(&["run", "--quiet"]);
+    assert_eq!(exports(&shop), before);
+}
+
+#[test]
+fn days_that_have_not_happened_are_not_built() {
+    let shop = Shop::sample(&["--days", "1", "--devices", "10", "--events", "20", "--orders", "2"]);
+    let (code, said) = shop.runs(&["build", "--to", "9999-12-31"]);
+    assert_eq!(code, 2, "{said}");
+    assert!(said.contains("today is"), "{said}");
+}
+
+#[test]
 fn a_second_run_is_told_who_is_at_work() {
     let shop = Shop::sample(&["--days", "1", "--devices", "10", "--events", "20", "--orders", "2"]);
     shop.succeeds(&["ingest", "--quiet"]);

@@ -17,6 +17,9 @@ use crate::date::{BizDate, Slot};
 /// How long a writer waits for another one.
 const BUSY: Duration = Duration::from_secs(30);
 
+/// Rows that are read from the lake at once.
+const PORTION_ROWS: u64 = 250_000;
+
 /// How a partition is named in the metadata table when it is no day.
 const NO_DAY: &str = "";
 
@@ -61,11 +64,11 @@ fn export_table(
 ) -> Result<Option<Exported>> {
     let name = table.table.name();
     let recreated = migrate(transaction, table)?;
-    let known = if recreated { BTreeMap::new() } else { recorded(transaction, name)? };
+    let known = recorded(transaction, name)?;
     let changed: Vec<Slot> = table
         .slots
         .iter()
-        .filter(|(slot, (version, _))| known.get(&slot_text(**slot)) != Some(&format!("{version:016x}")))
+        .filter(|(slot, (version, _))| recreated || known.get(&slot_text(**slot)) != Some(&format!("{version:016x}")))
         .map(|(slot, _)| *slot)
         .collect();
     let gone: Vec<String> =
@@ -83,7 +86,10 @@ fn export_table(
         transaction
             .execute(&format!("delete from {METADATA_TABLE} where table_name = ?1 and dt = ?2"), [name, &text])?;
     }
-    let written = insert(transaction, table, &read(table, &changed)?)?;
+    let mut written = BTreeMap::new();
+    for part in portions(table, &changed) {
+        written.extend(insert(transaction, table, &read(table, part)?)?);
+    }
     let mut rows = 0;
     for slot in &changed {
         let sum = written.get(&slot_text(*slot)).copied().unwrap_or_default();
@@ -96,6 +102,19 @@ fn export_table(
         rows += sum.rows;
     }
     Ok(Some(Exported { table: name.to_owned(), partitions: changed.len() + gone.len(), rows }))
+}
+
+/// The partitions in portions of which each fits into memory.
+fn portions<'a>(table: &ExportTable, slots: &'a [Slot]) -> Vec<&'a [Slot]> {
+    let (mut portions, mut start, mut rows) = (Vec::new(), 0, 0);
+    for (at, slot) in slots.iter().enumerate() {
+        rows += table.slots.get(slot).map_or(0, |(_, rows)| *rows);
+        if rows >= PORTION_ROWS || at + 1 == slots.len() {
+            portions.push(&slots[start..=at]);
+            (start, rows) = (at + 1, 0);
+        }
+    }
+    portions
 }
 
 /// Creates the table, adds columns it lacks, or makes it anew when its key or types changed (then `true`).

@@ -64,7 +64,7 @@ impl Table {
     /// When another writer committed since the snapshot was taken, or the storage fails; the table is as it was then.
     pub async fn commit(&mut self, commit: Commit) -> Result<()> {
         let partitioned = self.partitioned();
-        let mut actions = Vec::with_capacity(commit.adds.len() + commit.removes.len() + commit.records.len());
+        let mut actions = self.schema_actions()?;
         for file in &commit.removes {
             actions.push(Action::Remove(Remove {
                 path: file.path.clone(),

@@ -93,6 +93,18 @@ impl Lake {
         }
     }
 
+    /// A table that will have the given columns: created when missing; where it has others, its next commit changes them
+    /// together with the rows, so that nobody sees one without the other.
+    ///
+    /// # Errors
+    /// When the storage cannot be read or written.
+    pub async fn table_to_be(&self, spec: &TableSpec) -> Result<Table> {
+        match self.table(&spec.name).await? {
+            Some(table) => table.reshaped(spec),
+            None => Table::create(self, spec).await,
+        }
+    }
+
     /// All that is recorded beside a table's rows: domain → JSON text, in one pass over its log.
     ///
     /// # Errors

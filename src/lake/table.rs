@@ -17,7 +17,7 @@ use serde::Deserialize;
 use uuid::Uuid;
 
 use super::Lake;
-use super::commit::{StagedFile, partition_folder, write_version};
+use super::commit::{Commit, StagedFile, partition_folder, write_version};
 use super::files::EncodedFile;
 use crate::date::{BizDate, Slot};
 
@@ -72,6 +72,7 @@ pub struct Table {
     schema: SchemaRef,
     partitioned: bool,
     files: Arc<Vec<FileRef>>,
+    pending: Option<TableSpec>,
 }
 
 #[derive(Deserialize)]
@@ -93,7 +94,7 @@ impl Table {
         let partitioned = !snapshot.metadata().partition_columns().is_empty();
         let files = list_files(snapshot, partitioned)?;
         let schema = Arc::new(schema);
-        Ok(Self { lake, name: name.to_owned(), delta, schema, partitioned, files: Arc::new(files) })
+        Ok(Self { lake, name: name.to_owned(), delta, schema, partitioned, files: Arc::new(files), pending: None })
     }
 
     pub(super) async fn create(lake: &Lake, spec: &TableSpec) -> Result<Self> {
@@ -111,23 +112,45 @@ impl Table {
         Self::new(lake.clone(), &spec.name, delta)
     }
 
-    /// The table with the wanted columns, after a commit that changes its schema where it differs.
-    pub(super) async fn evolved(mut self, spec: &TableSpec, now_ms: i64) -> Result<Self> {
+    /// The table as it will be with other columns; its next commit changes the schema together with the rows.
+    ///
+    /// # Errors
+    /// When the columns cannot be told to Delta, or the table would have to be laid out anew.
+    pub(super) fn reshaped(mut self, spec: &TableSpec) -> Result<Self> {
         let wanted = kernel_schema(&spec.schema)?;
-        let snapshot = self.delta.snapshot()?;
-        if snapshot.schema().as_ref() == &wanted {
+        if self.delta.snapshot()?.schema().as_ref() == &wanted {
             return Ok(self);
         }
         if spec.partitioned != self.partitioned {
             bail!("{} cannot change between one folder a day and many days a file", self.name);
         }
-        let metadata = snapshot.metadata().clone().with_schema(&wanted)?.with_description(spec.description.clone())?;
-        let actions = vec![protocol(&spec.schema)?, Action::Metadata(metadata)];
-        let info = HashMap::from([("strataOperation".to_owned(), "schema".into()), ("at".to_owned(), now_ms.into())]);
-        let version = self.version() + 1;
-        write_version(&self.name, &*self.log_store(), version, actions, info).await?;
-        self.advance(version).await?;
+        let schema: Schema = (&wanted).try_into_arrow()?;
+        self.schema = Arc::new(schema);
+        self.pending = Some(spec.clone());
         Ok(self)
+    }
+
+    /// Whether the next commit changes the schema.
+    pub fn is_reshaped(&self) -> bool {
+        self.pending.is_some()
+    }
+
+    /// The table with the wanted columns, after a commit that changes its schema where it differs.
+    pub(super) async fn evolved(self, spec: &TableSpec, now_ms: i64) -> Result<Self> {
+        let mut table = self.reshaped(spec)?;
+        if table.is_reshaped() {
+            table.commit(Commit { operation: "schema", now_ms, ..Commit::default() }).await?;
+        }
+        Ok(table)
+    }
+
+    /// What has to be said in the log for the columns that are to come.
+    pub(super) fn schema_actions(&self) -> Result<Vec<Action>> {
+        let Some(spec) = &self.pending else { return Ok(Vec::new()) };
+        let metadata = self.delta.snapshot()?.metadata().clone();
+        let metadata =
+            metadata.with_schema(&kernel_schema(&spec.schema)?)?.with_description(spec.description.clone())?;
+        Ok(vec![protocol(&spec.schema)?, Action::Metadata(metadata)])
     }
 
     pub(super) fn log_store(&self) -> LogStoreRef {
@@ -141,6 +164,7 @@ impl Table {
         let schema: Schema = state.schema().as_ref().try_into_arrow()?;
         self.files = Arc::new(list_files(state, self.partitioned)?);
         self.schema = Arc::new(schema);
+        self.pending = None;
         if version.is_multiple_of(CHECKPOINT_INTERVAL) {
             let checkpoint = deltalake::checkpoints::create_checkpoint(&self.delta, None).await;
             checkpoint.with_context(|| format!("write a checkpoint of {}", self.name))?;

@@ -6,12 +6,12 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-use anyhow::{Context as _, Result};
-use tokio::task::JoinSet;
+use anyhow::{Result, anyhow};
+use tokio::task::{Id, JoinSet};
 
 use super::project::{Context, Project};
 use super::report::{ModelReport, ModelResult};
-use super::turn::{Done, Turn, recipe, take};
+use super::turn::{Built, Turn, recipe, take};
 use crate::check::{Severity, Violation};
 use crate::date::{BizDate, Slot};
 use crate::lake::Table;
@@ -28,6 +28,8 @@ pub struct Target {
     pub window: Window,
     /// Whether the ones asked for are built even when fresh.
     pub force: bool,
+    /// Source tables that lack something, and why: nothing is made from them in this run.
+    pub incomplete: BTreeMap<String, String>,
 }
 
 /// Builds the target; the states are moved on to what was published. One report a model, in the order of completion.
@@ -48,11 +50,13 @@ pub async fn build(
         now_ms: ctx.now_ms,
     };
     let mut reports = Vec::new();
+    let mut force = target.force;
     // Where tables begin can change by building: models that were passed before that was known are looked at again.
     loop {
         let first_days = begins(&project.models, states, &project.starts, project.start());
         let wanted = wanted(&project.models, &target.selected, target.window, &first_days, states);
-        let pass = Pass { ctx, project, workshop: &workshop, target, first_days: &first_days, wanted: &wanted };
+        let pass = Pass { ctx, project, workshop: &workshop, target, force, first_days: &first_days, wanted: &wanted };
+        force = false;
         let broken = pass.build(states, &mut reports).await?;
         let settled = begins(&project.models, states, &project.starts, project.start()) == first_days;
         if settled || broken {
@@ -67,6 +71,7 @@ struct Pass<'a> {
     project: &'a Arc<Project>,
     workshop: &'a Workshop,
     target: &'a Target,
+    force: bool,
     first_days: &'a Begins,
     wanted: &'a Wanted,
 }
@@ -78,9 +83,10 @@ impl Pass<'_> {
         let wanted = |model: &&Model| self.wanted.contains_key(&model.name);
         let mut waiting: Vec<Arc<Model>> = project.models.iter().filter(wanted).map(|m| Arc::new(m.clone())).collect();
         let mut unfinished: BTreeSet<String> = waiting.iter().map(|m| m.name.clone()).collect();
-        let mut broken: BTreeMap<String, String> = BTreeMap::new();
+        let mut broken = self.target.incomplete.clone();
         let mut tables: BTreeMap<String, Table> = BTreeMap::new();
-        let mut tasks: JoinSet<Done> = JoinSet::new();
+        let mut tasks: JoinSet<Result<Built>> = JoinSet::new();
+        let mut running: BTreeMap<Id, String> = BTreeMap::new();
         let side_by_side = ctx.config.resources.threads().max(1);
         loop {
             let mut index = 0;
@@ -105,17 +111,8 @@ impl Pass<'_> {
                 let turn = self.prepare(workshop, &model, states, &mut tables).await?;
                 match turn {
                     Some(turn) => {
-                        tasks.spawn(async move {
-                            let name = turn.model.name.clone();
-                            // In a task of its own, so that a defect of the engine fails one model and not the run.
-                            let result = match tokio::spawn(Box::pin(take(turn))).await {
-                                Ok(result) => result,
-                                Err(_) => {
-                                    Err(anyhow::anyhow!("the engine stopped on the query of {name}: please report it"))
-                                }
-                            };
-                            Done { name, result }
-                        });
+                        let name = turn.model.name.clone();
+                        running.insert(tasks.spawn(Box::pin(take(turn))).id(), name);
                     }
                     None => {
                         unfinished.remove(&model.name);
@@ -123,8 +120,13 @@ impl Pass<'_> {
                     }
                 }
             }
-            let Some(done) = tasks.join_next().await else { break };
-            let Done { name, result } = done.context("a build task ended")?;
+            let Some(done) = tasks.join_next_with_id().await else { break };
+            let (id, result) = match done {
+                Ok((id, result)) => (id, result),
+                // A defect of the engine fails one model and not the run.
+                Err(stopped) => (stopped.id(), Err(anyhow!("the engine stopped on this query: please report it"))),
+            };
+            let Some(name) = running.remove(&id) else { continue };
             unfinished.remove(&name);
             match result {
                 Ok(built) => {
@@ -142,10 +144,13 @@ impl Pass<'_> {
                     ctx.reporter.report(Event::Failure(format!("{name} failed\n{text}")));
                     broken.insert(name.clone(), format!("{name} failed"));
                     reports.push(ModelReport::failed(&name, text));
+                    // Batches before the failing one are published: what is recorded counts, not what was known before.
+                    states.set(name.clone(), project.recorded_of(&name).await?);
+                    tables.remove(&name);
                 }
             }
         }
-        Ok(!broken.is_empty())
+        Ok(broken.len() > self.target.incomplete.len())
     }
 
     /// Opens what a model's turn needs; `None` when there is nothing to do.
@@ -159,7 +164,7 @@ impl Pass<'_> {
         let Self { project, target, .. } = *self;
         let slots = self.wanted.get(&model.name).cloned().unwrap_or_default();
         let obsolete = obsolete(model, self.first_days.get(&model.name), states);
-        let is_forced = target.force && target.selected.contains(&model.name);
+        let is_forced = self.force && target.selected.contains(&model.name);
         let forced: BTreeSet<Slot> = if is_forced { slots.iter().copied().collect() } else { BTreeSet::new() };
         let due = !stale(model, &slots, states).is_empty() && !slots.is_empty();
         let missing = states.get(&model.name).is_none() && project.lake.table(&model.name).await?.is_none();

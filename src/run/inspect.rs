@@ -108,6 +108,10 @@ pub async fn models(ctx: &Context, selected: &[String], excluded: &[String]) -> 
 pub async fn describe(ctx: &Context, name: &str) -> Result<String> {
     let project = Project::open(&ctx.config)?;
     let Some(model) = project.models.get(name) else {
+        if project.models.sources().any(|source| source == name) {
+            let error = anyhow!("`{name}` is a source table, declared in conf/sources");
+            return Err(error).hint(format!("`strata query \"select * from {name} limit 10\"`")).exit(Exit::Usage);
+        }
         let error = anyhow!("there is no model `{name}`");
         let hint = nearest(name, project.models.names()).map(|near| format!("did you mean `{near}`?"));
         return Err(error).hint(hint.unwrap_or_else(|| "`strata ls` lists them".to_owned())).exit(Exit::Usage);

@@ -12,11 +12,11 @@ mod sql_error;
 mod steps;
 mod turn;
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use anyhow::{Error, Result};
+use anyhow::{Error, Result, anyhow};
 
 pub use inspect::{ModelRow, RunRow, Vitals, describe, models, query, runs, vitals};
 pub use lock::holder;
@@ -74,13 +74,15 @@ pub struct RunRequest {
 /// When another run holds the lock, the project is wrong, or the lake cannot be read or written.
 pub async fn run(ctx: &Context, request: &RunRequest) -> Result<RunReport> {
     let since = Instant::now();
+    not_in_the_future(ctx, request)?;
     let project = Arc::new(Project::open(&ctx.config)?);
     let selected = select(&project.models, &request.select, &request.exclude).exit(Exit::Usage)?;
     let _lock = locked(ctx, request).await?;
     let mut report = new_report(ctx);
 
+    let mut incomplete = BTreeMap::new();
     if request.steps.contains(&Step::Ingest) {
-        steps::ingest(ctx, &project, &request.sources, &mut report).await?;
+        incomplete = steps::ingest(ctx, &project, &request.sources, &mut report).await?;
     }
     let mut recorded = project.recorded().await?;
     let to = last_day(ctx, request, recorded.last_arrival);
@@ -89,7 +91,7 @@ pub async fn run(ctx: &Context, request: &RunRequest) -> Result<RunReport> {
         let from = request.from.map_or_else(|| "the first loaded day".to_owned(), |day| day.to_string());
         ctx.reporter.report(Event::Note(format!("business days {from}..{to}, zone {}", ctx.config.timezone)));
         let window = Window { from: request.from, to };
-        let target = Target { selected: selected.clone(), window, force: request.force };
+        let target = Target { selected: selected.clone(), window, force: request.force, incomplete };
         if request.steps.contains(&Step::Build) {
             report.models = build::build(ctx, &project, &mut recorded.states, &target).await?;
             report.failures.extend(report.models.iter().filter_map(failure));
@@ -115,6 +117,7 @@ pub async fn run(ctx: &Context, request: &RunRequest) -> Result<RunReport> {
 /// # Errors
 /// When the project is wrong or the lake cannot be read.
 pub async fn plan(ctx: &Context, request: &RunRequest) -> Result<Plan> {
+    not_in_the_future(ctx, request)?;
     let project = Arc::new(Project::open(&ctx.config)?);
     let selected = select(&project.models, &request.select, &request.exclude).exit(Exit::Usage)?;
     let recorded = project.recorded().await?;
@@ -129,6 +132,17 @@ pub async fn plan(ctx: &Context, request: &RunRequest) -> Result<Plan> {
             forced.map(|(name, slots)| (name.clone(), slots.iter().copied().collect::<BTreeSet<_>>())).collect();
     }
     Ok(plan_steps(&project.models, &wanted, &first_days, &recorded.states, &expected))
+}
+
+/// Refuses a range that ends in the future: days that have not happened have no numbers.
+fn not_in_the_future(ctx: &Context, request: &RunRequest) -> Result<()> {
+    match (request.to, ctx.config.timezone.day_of_ms(ctx.now_ms)) {
+        (Some(to), Some(today)) if to > today => {
+            let error = anyhow!("the range ends on {to}, and today is {today} in {}", ctx.config.timezone);
+            Err(error).hint("`--to today` is the last day there can be").exit(Exit::Usage)
+        }
+        _ => Ok(()),
+    }
 }
 
 /// The last business day of a run: as asked, else the newest arrival, at most yesterday.

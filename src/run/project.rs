@@ -19,9 +19,6 @@ use crate::model::{Models, Partitions};
 use crate::plan::{Fingerprint, SlotState, SourceStart, States, TableState};
 use crate::progress::Reporter;
 
-/// The table of everything that did not land.
-pub const REJECTS: &str = "ods_reject";
-
 /// Tables whose records are read at once.
 const CONCURRENT_TABLES: usize = 16;
 
@@ -154,6 +151,15 @@ impl Project {
         Ok(Recorded { states, last_arrival })
     }
 
+    /// What the lake records of one table now.
+    ///
+    /// # Errors
+    /// When the lake cannot be read.
+    pub async fn recorded_of(&self, name: &str) -> Result<TableState> {
+        let records = self.lake.records(name).await?;
+        Ok(table_state(&records).with_context(|| format!("records of {name}"))?.unwrap_or_default())
+    }
+
     /// Makes the first loaded days an input that partitions are compared by, as a table of one row.
     pub fn note_first_days(&self, states: &mut States) {
         let days: Vec<Option<BizDate>> = ["logs", "orders"].map(|kind| self.first_day(kind, states)).into();
@@ -242,8 +248,7 @@ fn starts(config: &Config) -> Vec<SourceStart> {
 }
 
 fn load_models(config: &Config) -> Result<Models> {
-    let mut sources: Vec<String> = starts(config).into_iter().flat_map(|start| start.tables).collect();
-    sources.push(REJECTS.to_owned());
+    let sources: Vec<String> = starts(config).into_iter().flat_map(|start| start.tables).collect();
     let mut files = Vec::new();
     for layer in ["ods", "dwd", "dws", "app"] {
         files.extend(read_folder(&config.sql_dir().join(layer), "sql")?);

@@ -18,8 +18,15 @@ use crate::ingest::orders::{OrdersIngest, ingest_orders};
 use crate::plan::States;
 use crate::progress::Event;
 
-/// Takes in what is new at the wanted sources; a failing source is told, and the others go on.
-pub async fn ingest(ctx: &Context, project: &Project, wanted: &[String], report: &mut RunReport) -> Result<()> {
+/// Takes in what is new at the wanted sources; a failing source is told, and the others go on. Says which tables lack
+/// something, and why: what is made from these must wait.
+pub async fn ingest(
+    ctx: &Context,
+    project: &Project,
+    wanted: &[String],
+    report: &mut RunReport,
+) -> Result<BTreeMap<String, String>> {
+    let mut incomplete = BTreeMap::new();
     let sources = &ctx.config.sources;
     for (name, source) in sources.iter().filter(|(name, s)| is_wanted(wanted, name, &s.source)) {
         let Location::Local(root) = &source.location else {
@@ -62,6 +69,10 @@ pub async fn ingest(ctx: &Context, project: &Project, wanted: &[String], report:
                         rejected: table.tally.rejected.iter().map(|(k, v)| (k.to_string(), *v)).collect(),
                         partitions: table.slots.len(),
                     }));
+                    incomplete.extend(outcome.incomplete.into_iter().map(|table| {
+                        let cause = format!("an extract of {table} could not be taken");
+                        (table, cause)
+                    }));
                     outcome.failures
                 })
             }
@@ -86,7 +97,7 @@ pub async fn ingest(ctx: &Context, project: &Project, wanted: &[String], report:
             }
         }
     }
-    Ok(())
+    Ok(incomplete)
 }
 
 /// Whether a source was asked for: by its name, or as `logs` or `orders`.

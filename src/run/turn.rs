@@ -19,6 +19,26 @@ use crate::transform::{Input, Publisher, Recipe, Staged, Workshop, publish};
 /// Days of one model that are published together: a backfill is a few commits, and a killed one loses little.
 const BATCH_DAYS: usize = 31;
 
+/// Rows after which a batch of days is published before it is full: what is staged waits in memory.
+const BATCH_ROWS: u64 = 500_000;
+
+/// The record of what a table that is made in one go was made from.
+const WHOLE: &str = "strata.whole";
+
+/// Days that are staged and not yet published, and what was published before them.
+struct Batch {
+    before: TableState,
+    staged: Vec<Staged>,
+    rows: u64,
+}
+
+/// What one commit changes: partitions that come or are replaced, partitions that go, records.
+struct Change {
+    staged: Vec<Staged>,
+    gone: Vec<Slot>,
+    records: Vec<(String, Option<String>)>,
+}
+
 /// What one model's turn needs, moved into its task.
 pub struct Turn {
     /// The project.
@@ -37,14 +57,6 @@ pub struct Turn {
     pub states: States,
     /// Snapshots of the tables it may read.
     pub tables: BTreeMap<String, Table>,
-}
-
-/// What came of a turn.
-pub struct Done {
-    /// The model.
-    pub name: String,
-    /// Its result; an error is a failure of this model alone.
-    pub result: Result<Built>,
 }
 
 /// A model after its turn.
@@ -98,39 +110,65 @@ impl Turn {
         calendar: &Arc<dyn Calendar>,
         report: &mut ModelReport,
     ) -> Result<()> {
-        let slots = std::mem::take(&mut self.slots);
-        for batch in slots.chunks(BATCH_DAYS) {
-            let before = self.states.get(&recipe.name).cloned().unwrap_or_default();
-            let mut staged: Vec<Staged> = Vec::new();
-            for slot in batch {
-                let Some(day) = *slot else { continue };
-                let due = stale(&self.model, &[Some(day)], &self.states).into_iter().next().map(|(_, reason)| reason);
-                let Some(reason) = due.or_else(|| self.forced.contains(slot).then_some(Reason::Forced)) else {
-                    continue;
-                };
-                report.note_reason(&reason);
-                let inputs = self.inputs(Some(day), false);
-                let made_from = fingerprint(&self.model, Some(day), &self.states);
-                let mut rows = self.workshop.stage_day(recipe, table, (day, inputs), calendar, &staged).await?;
-                let Some(rows) = rows.pop() else { continue };
-                // The next day of a model that reads its own past is compared with what this day came out as.
-                self.states.set_slot(
-                    &recipe.name,
-                    Some(day),
-                    built_state(&before, &rows, made_from, &self.workshop.run),
-                );
-                staged.push(rows);
-            }
-            if !self.settle(recipe, table, calendar, report, staged, &before, Vec::new()).await? {
-                self.states.set(recipe.name.clone(), before);
-                return Ok(());
+        self.take_away_obsolete(recipe, table, report).await?;
+        let before = self.states.get(&recipe.name).cloned().unwrap_or_default();
+        if table.is_reshaped() || before.whole.is_some() {
+            // Rows with other columns, or from when the model was made in one go, say nothing about these.
+            self.forced.extend(self.slots.iter().copied());
+        }
+        let mut batch = Batch { before, staged: Vec::new(), rows: 0 };
+        for slot in std::mem::take(&mut self.slots) {
+            let Some(day) = slot else { continue };
+            let due = stale(&self.model, &[slot], &self.states).into_iter().next().map(|(_, reason)| reason);
+            let Some(reason) = due.or_else(|| self.forced.contains(&slot).then_some(Reason::Forced)) else { continue };
+            report.note_reason(&reason);
+            let inputs = self.inputs(slot, false);
+            let made_from = fingerprint(&self.model, slot, &self.states);
+            let rows = self.workshop.stage_day(recipe, table, (day, inputs), calendar, &batch.staged).await?;
+            // The next day of a model that reads its own past is compared with what this day came out as.
+            let state = built_state(&batch.before, &rows, Some(made_from), &self.workshop.run);
+            self.states.set_slot(&recipe.name, slot, state);
+            batch.rows += rows.rows;
+            batch.staged.push(rows);
+            if batch.staged.len() >= BATCH_DAYS || batch.rows >= BATCH_ROWS {
+                if !self.settle(recipe, table, calendar, report, &mut batch).await? {
+                    return Ok(());
+                }
             }
         }
-        self.take_away_obsolete(recipe, table).await
+        self.settle(recipe, table, calendar, report, &mut batch).await?;
+        Ok(())
+    }
+
+    /// Checks and publishes a batch of days, with what they replace; `false` when a check forbids it.
+    async fn settle(
+        &mut self,
+        recipe: &Recipe,
+        table: &mut Table,
+        calendar: &Arc<dyn Calendar>,
+        report: &mut ModelReport,
+        batch: &mut Batch,
+    ) -> Result<bool> {
+        if batch.staged.is_empty() {
+            return Ok(true);
+        }
+        let staged = std::mem::take(&mut batch.staged);
+        let no_longer_whole = batch.before.whole.is_some().then(|| (WHOLE.to_owned(), None));
+        let change = Change { staged, gone: Vec::new(), records: no_longer_whole.into_iter().collect() };
+        let published = self.publish_checked(recipe, table, calendar, report, change, &batch.before).await?;
+        if published {
+            let mut now = self.states.get(&recipe.name).cloned().unwrap_or_default();
+            now.whole = None;
+            self.states.set(recipe.name.clone(), now.clone());
+            (batch.before, batch.rows) = (now, 0);
+        } else {
+            self.states.set(recipe.name.clone(), batch.before.clone());
+        }
+        Ok(published)
     }
 
     /// Takes away partitions that a warehouse built from nothing would not have.
-    async fn take_away_obsolete(&mut self, recipe: &Recipe, table: &mut Table) -> Result<()> {
+    async fn take_away_obsolete(&mut self, recipe: &Recipe, table: &mut Table, report: &mut ModelReport) -> Result<()> {
         if self.obsolete.is_empty() {
             return Ok(());
         }
@@ -139,6 +177,8 @@ impl Turn {
         let mut state = self.states.get(&recipe.name).cloned().unwrap_or_default();
         state.slots.retain(|slot, _| !self.obsolete.contains(slot));
         self.states.set(recipe.name.clone(), state);
+        self.tables.insert(recipe.name.clone(), table.clone());
+        report.changed += self.obsolete.len();
         Ok(())
     }
 
@@ -156,42 +196,34 @@ impl Turn {
         let made_from = fingerprint(&self.model, None, &self.states);
         let inputs = self.inputs(None, false);
         let staged = self.workshop.stage_whole(recipe, table, &inputs, calendar).await?;
-        let gone: Vec<Slot> =
-            before.slots.keys().filter(|slot| !staged.iter().any(|s| s.slot == **slot)).copied().collect();
+        let is_gone = |slot: &&Slot| !staged.iter().any(|s| s.slot == **slot);
+        let gone: Vec<Slot> = before.slots.keys().filter(is_gone).copied().collect();
         let mut after =
             TableState { whole: Some(made_from.clone()), run: self.workshop.run.clone(), ..TableState::default() };
         for rows in &staged {
-            let mut state = built_state(&before, rows, Fingerprint::default(), &self.workshop.run);
-            state.fingerprint = None;
-            after.slots.insert(rows.slot, state);
+            after.slots.insert(rows.slot, built_state(&before, rows, None, &self.workshop.run));
         }
         self.states.set(recipe.name.clone(), after);
         let whole = WholeRecord { run: self.workshop.run.clone(), fingerprint: made_from };
-        let mut records: Vec<(String, Option<String>)> =
-            vec![("strata.whole".to_owned(), Some(serde_json::to_string(&whole)?))];
+        let mut records = vec![(WHOLE.to_owned(), Some(serde_json::to_string(&whole)?))];
         records.extend(gone.iter().map(|slot| (slot_domain(*slot), None)));
-        self.obsolete = gone;
-        if !self.settle(recipe, table, calendar, report, staged, &before, records).await? {
+        let change = Change { staged, gone, records };
+        if !self.publish_checked(recipe, table, calendar, report, change, &before).await? {
             self.states.set(recipe.name.clone(), before);
         }
         Ok(())
     }
 
     /// Checks staged partitions and publishes the ones that changed; `false` when a check forbids it.
-    #[expect(clippy::too_many_arguments, reason = "the one place where a turn's pieces meet")]
-    async fn settle(
+    async fn publish_checked(
         &mut self,
         recipe: &Recipe,
         table: &mut Table,
         calendar: &Arc<dyn Calendar>,
         report: &mut ModelReport,
-        staged: Vec<Staged>,
+        Change { staged, gone, mut records }: Change,
         before: &TableState,
-        mut records: Vec<(String, Option<String>)>,
     ) -> Result<bool> {
-        if staged.is_empty() && records.is_empty() {
-            return Ok(true);
-        }
         let inputs = self.inputs(None, true);
         let violations = self.workshop.check(recipe, table, &staged, &inputs, calendar).await?;
         let failed = violations.iter().any(|v| v.severity == Severity::Fail);
@@ -209,7 +241,8 @@ impl Turn {
             let state = now.slots.get(&rows.slot);
             report.note_built(rows.slot, rows.rows);
             let unchanged = before.slots.get(&rows.slot).is_some_and(|old| old.version == rows.version);
-            if let Some(state) = state.filter(|s| !unchanged || s.fingerprint.is_some()) {
+            let was_fresh_whole = unchanged && before.whole.is_some() && !self.model.uses_day;
+            if let Some(state) = state.filter(|_| !was_fresh_whole) {
                 records.push((slot_domain(rows.slot), Some(serde_json::to_string(&record(state))?)));
             }
             if unchanged {
@@ -219,7 +252,7 @@ impl Turn {
                 changed.push(rows);
             }
         }
-        let gone = if self.model.uses_day { Vec::new() } else { std::mem::take(&mut self.obsolete) };
+        report.changed += gone.len();
         publish(table, changed, &gone, records, self.publisher()).await?;
         self.tables.insert(recipe.name.clone(), table.clone());
         Ok(true)
@@ -240,10 +273,10 @@ fn is_read(table: &Table, file: &FileRef, spans: &[Span]) -> bool {
 }
 
 /// The state of a partition as it was just staged: a version that did not change keeps the run that gave it.
-fn built_state(before: &TableState, rows: &Staged, made_from: Fingerprint, run: &str) -> SlotState {
+fn built_state(before: &TableState, rows: &Staged, made_from: Option<Fingerprint>, run: &str) -> SlotState {
     let same = before.slots.get(&rows.slot).filter(|old| old.version == rows.version);
     let run = same.map_or(run, |old| old.run.as_str()).to_owned();
-    SlotState { version: rows.version, rows: rows.rows, fingerprint: Some(made_from), run }
+    SlotState { version: rows.version, rows: rows.rows, fingerprint: made_from, run }
 }
 
 fn record(state: &SlotState) -> SlotRecord {
@@ -278,7 +311,8 @@ pub fn recipe(model: &Model) -> Recipe {
         grain: model.grain.clone(),
         checks,
         comments: comments.collect(),
-        partitioned: model.layer != Layer::App,
+        // A table that reads itself replaces whole days while it is read: each has its own files.
+        partitioned: model.layer != Layer::App || model.reads_itself(),
         own_past: model.reads_itself(),
     }
 }

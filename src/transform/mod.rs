@@ -88,7 +88,8 @@ impl Workshop {
         Ok(session)
     }
 
-    /// The table of a recipe with the columns its SELECT yields, created or changed when it is not so.
+    /// The table of a recipe with the columns its SELECT yields, created when missing; other columns than before become
+    /// visible with the first rows that are published.
     ///
     /// # Errors
     /// When the SELECT does not plan against its inputs, or the storage fails.
@@ -106,7 +107,7 @@ impl Workshop {
             partitioned: recipe.partitioned && frame.schema().has_column_with_unqualified_name("dt"),
             description: recipe.description.clone(),
         };
-        self.lake.ensure_table(&spec, self.now_ms).await
+        self.lake.table_to_be(&spec).await
     }
 
     /// Stages one day of a model; where the model reads itself it sees what is staged already.
@@ -120,7 +121,7 @@ impl Workshop {
         (day, inputs): (BizDate, Vec<Input>),
         calendar: &Arc<dyn Calendar>,
         staged: &[Staged],
-    ) -> Result<Vec<Staged>> {
+    ) -> Result<Staged> {
         let session = self.session(&inputs, calendar)?;
         if recipe.own_past {
             let files = inputs.iter().find(|i| i.name == recipe.name).map_or(&[][..], |own| &own.files);
@@ -131,7 +132,7 @@ impl Workshop {
         let rows = sorted(frame, &recipe.grain, false)?.execute_stream().await?;
         let mut stager = Stager::new(table, &self.run)?;
         stager.stage_day(day, rows).await.with_context(|| format!("build {} dt={day}", recipe.name))?;
-        Ok(stager.into_staged())
+        stager.into_staged().pop().context("a day was staged")
     }
 
     /// Stages all partitions of a model that is computed whole.

@@ -88,6 +88,13 @@ struct Cuts {
     more: bool,
 }
 
+impl Cuts {
+    /// The last cut, when nothing follows it: a match up to there is a match of the whole file.
+    fn end(&self) -> Option<u64> {
+        if self.more { None } else { self.states.keys().next_back().copied() }
+    }
+}
+
 /// Plans the reading of a folder's files.
 pub struct Planner<'a> {
     zone: Zone,
@@ -192,9 +199,8 @@ impl<'a> Planner<'a> {
         if !matches.iter().any(|m| m.candidate == own) {
             return Ok(false);
         }
-        let farthest = matches.into_iter().max_by_key(|m| m.consumed);
-        let farthest = farthest.filter(|m| m.candidate != own);
-        self.push(index, landed.to_owned(), farthest, cuts, &head, whole);
+        let copy = matches.into_iter().find(|m| m.candidate != own && Some(m.consumed) == cuts.end());
+        self.push(index, landed.to_owned(), copy, cuts, &head, whole);
         Ok(true)
     }
 
@@ -204,20 +210,27 @@ impl<'a> Planner<'a> {
         let (head, whole) = read_head(file)?;
         let candidates = self.candidates(&head);
         let (matches, cuts) = self.matches(index, candidates)?;
-        let Some(farthest) = matches.into_iter().max_by_key(|m| m.consumed) else {
-            let landed = self.fresh_name(&file.relative);
-            self.push(index, landed, None, cuts, &head, whole);
-            return Ok(());
+        // A file that lies elsewhere still stands only for a whole copy of itself: what merely begins alike is another
+        // file, whichever of the two came first.
+        let end = cuts.end();
+        let goes_on = |found: &Match| match &found.candidate {
+            Candidate::Known(landed) => !self.known[landed].claimed,
+            Candidate::Planned(_) => false,
         };
-        if let Candidate::Known(landed) = &farthest.candidate
-            && !self.known[landed].claimed
-        {
-            let landed = landed.clone();
-            self.push(index, landed, None, cuts, &head, whole);
-            return Ok(());
-        }
-        let landed = self.fresh_name(&file.relative);
-        self.push(index, landed, Some(farthest), cuts, &head, whole);
+        let (own, others): (Vec<Match>, Vec<Match>) = matches.into_iter().partition(goes_on);
+        // What was known at this very path goes before what has merely left another.
+        let at_home = |found: &Match| match &found.candidate {
+            Candidate::Known(landed) => self.known[landed].path == file.relative,
+            Candidate::Planned(_) => false,
+        };
+        let own = own.into_iter().max_by_key(|found| (at_home(found), found.consumed));
+        let reached = own.as_ref().map_or(0, |m| m.consumed);
+        let copy = others.into_iter().find(|m| Some(m.consumed) == end && m.consumed > reached);
+        let (landed, covered) = match (own.filter(|_| copy.is_none()), copy) {
+            (Some(Match { candidate: Candidate::Known(landed), .. }), _) => (landed, None),
+            (_, covered) => (self.fresh_name(&file.relative), covered),
+        };
+        self.push(index, landed, covered, cuts, &head, whole);
         Ok(())
     }
 

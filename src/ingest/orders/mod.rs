@@ -71,6 +71,8 @@ pub struct OrdersOutcome {
     pub tables: Vec<TableOutcome>,
     /// What failed, a sentence each, for the caller to report; the run has failed when there is any.
     pub failures: Vec<String>,
+    /// The tables that lack something because of them: what reads these would be incomplete.
+    pub incomplete: Vec<String>,
 }
 
 /// What came of one table's extracts.
@@ -130,6 +132,9 @@ pub async fn ingest_orders(job: &OrdersIngest<'_>) -> Result<OrdersOutcome> {
     for (layout, prepared) in prepare(batches, &rejects, &meter, job.threads) {
         let published = match prepared {
             Ok(mut prepared) => {
+                if !prepared.failures.is_empty() {
+                    outcome.incomplete.push(layout.table.clone());
+                }
                 outcome.failures.append(&mut prepared.failures);
                 publish(job, prepared).await
             }
@@ -137,7 +142,10 @@ pub async fn ingest_orders(job: &OrdersIngest<'_>) -> Result<OrdersOutcome> {
         };
         match published {
             Ok(table) => outcome.tables.push(table),
-            Err(error) => outcome.failures.push(format!("{}: {error:#}", layout.table)),
+            Err(error) => {
+                outcome.incomplete.push(layout.table.clone());
+                outcome.failures.push(format!("{}: {error:#}", layout.table));
+            }
         }
     }
     job.reporter.report(Event::StepFinished { step, line: summary(&outcome) });

@@ -130,7 +130,8 @@ async fn copies_land_once_whenever_they_come() {
     shop.write("a.log", lines(0..3));
     shop.write("b.log", lines(0..3));
     shop.write("c.log.gz", gz(&lines(0..4)));
-    assert_eq!(shop.ingest(NOON).await.tally.read, 4);
+    // A file that only begins like another is another file, whichever came first.
+    assert_eq!(shop.ingest(NOON).await.tally.read, 7);
     shop.write("d.log", lines(0..4));
     shop.write("e.log", lines(0..3));
     let outcome = shop.ingest(NOON).await;
@@ -139,8 +140,8 @@ async fn copies_land_once_whenever_they_come() {
     shop.append("a.log", &lines(3..6));
     shop.append("b.log", &lines(3..6));
     shop.append("e.log", &lines(50..51));
-    assert_eq!(shop.ingest(NOON).await.tally.read, 3);
-    let mut expected = devices((0..6).chain(50..51));
+    assert_eq!(shop.ingest(NOON).await.tally.read, 4);
+    let mut expected = devices((0..6).chain(50..51).chain(0..4));
     expected.sort();
     assert_eq!(shop.devices().await, expected);
     assert_eq!(shop.ingest(NOON).await.files_new, 0);
