@@ -173,7 +173,8 @@ fn what_reads_an_extract_that_could_not_be_taken_waits_and_the_rest_goes_on() {
     let (code, said) = shop.runs(&["run"]);
     assert_eq!(code, 1, "{said}");
     assert!(said.contains("user_order.csv") && said.contains("order_money") && said.contains("app_gmv"), "{said}");
-    let tables = "select distinct table_name from information_schema.tables where table_name in ('app_gmv', 'app_open')";
+    let tables =
+        "select distinct table_name from information_schema.tables where table_name in ('app_gmv', 'app_open')";
     assert_eq!(shop.succeeds(&["query", tables, "--format", "csv"]).trim(), "table_name\napp_open");
     fs::write(&extract, whole).expect("writes");
     shop.succeeds(&["run", "--quiet"]);
