@@ -130,10 +130,9 @@ impl Turn {
             self.states.set_slot(&recipe.name, slot, state);
             batch.rows += rows.rows;
             batch.staged.push(rows);
-            if batch.staged.len() >= BATCH_DAYS || batch.rows >= BATCH_ROWS {
-                if !self.settle(recipe, table, calendar, report, &mut batch).await? {
-                    return Ok(());
-                }
+            let is_full = batch.staged.len() >= BATCH_DAYS || batch.rows >= BATCH_ROWS;
+            if is_full && !self.settle(recipe, table, calendar, report, &mut batch).await? {
+                return Ok(());
             }
         }
         self.settle(recipe, table, calendar, report, &mut batch).await?;
