@@ -25,6 +25,7 @@ mod session;
 mod show;
 mod summary;
 mod terminal;
+mod test;
 mod wording;
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -69,6 +70,7 @@ enum Command {
     Ingest(ingest::Args),
     Build(build::Args),
     Check(check::Args),
+    Test(test::Args),
     Export(export::Args),
     Plan(plan::Args),
     Query(query::Args),
@@ -118,6 +120,7 @@ impl Command {
             Self::Ingest(args) => args.run(session),
             Self::Build(args) => args.run(session),
             Self::Check(args) => args.run(session),
+            Self::Test(args) => args.run(session),
             Self::Export(args) => args.run(session),
             Self::Plan(args) => args.run(session),
             Self::Query(args) => args.run(session),

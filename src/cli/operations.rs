@@ -8,7 +8,7 @@ use super::session::Session;
 use super::summary::summary;
 use crate::config::Config;
 use crate::error::Exit;
-use crate::run::{self, ModelRow, RunRequest, RunRow, Step, Vitals};
+use crate::run::{self, ModelRow, RunRequest, RunRow, Step, Trial, Vitals};
 
 /// A request for these steps, days and models, neither forced nor patient.
 pub fn request(
@@ -65,6 +65,12 @@ pub fn query(session: &Session, config: Config, sql: &str) -> Result<Vec<RecordB
 pub fn models(session: &Session, config: Config, selection: &Selection) -> Result<Vec<ModelRow>> {
     let context = session.context(config);
     session.block_on(&context, run::models(&context, &selection.select, &selection.exclude))
+}
+
+/// How the cases of the selected models went.
+pub fn test(session: &Session, config: Config, selection: &Selection) -> Result<Vec<Trial>> {
+    let context = session.context(config);
+    session.block_on(&context, run::test(&context, &selection.select, &selection.exclude))
 }
 
 /// All about one model, as text.

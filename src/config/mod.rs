@@ -82,6 +82,11 @@ impl Config {
         self.root.join("conf/seeds")
     }
 
+    /// The folder of the models' cases.
+    pub fn cases_dir(&self) -> PathBuf {
+        self.root.join("tests/models")
+    }
+
     /// The folder of the runs' records.
     pub fn runs_dir(&self) -> PathBuf {
         self.root.join("target/runs")

@@ -3,6 +3,7 @@
 //! It knows tables and SQL, not models: what is built, when and whether it may be published is decided above.
 
 mod functions;
+mod memory;
 mod scan;
 mod schemas;
 
@@ -20,6 +21,7 @@ use datafusion::execution::session_state::SessionStateBuilder;
 use datafusion::prelude::SQLOptions;
 
 pub use functions::{Calendar, register_calendar};
+pub use memory::memory_table;
 pub use scan::{LakeScan, cast_batch};
 pub use schemas::{Seeds, register_lake};
 

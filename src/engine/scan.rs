@@ -213,7 +213,7 @@ pub fn store_url(root: &url::Url) -> Result<ObjectStoreUrl> {
 }
 
 /// The schema with text held as views: what DataFusion computes fastest with.
-fn viewed(schema: &SchemaRef) -> SchemaRef {
+pub(super) fn viewed(schema: &SchemaRef) -> SchemaRef {
     let fields: Vec<Field> = schema
         .fields()
         .iter()

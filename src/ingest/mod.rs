@@ -6,3 +6,19 @@ pub mod files;
 pub mod logs;
 pub mod orders;
 pub mod rejects;
+
+use anyhow::Result;
+use arrow::datatypes::SchemaRef;
+
+use crate::config::source::Source;
+
+/// The tables that a source lands in, with their columns; known from its declaration alone.
+///
+/// # Errors
+/// When the declaration contradicts itself.
+pub fn schemas(source: &Source) -> Result<Vec<(String, SchemaRef)>> {
+    match source {
+        Source::Log(log) => Ok(vec![(log.table.clone(), logs::events_schema(log))]),
+        Source::Tables(tables) => tables.tables.iter().map(orders::landed_schema).collect(),
+    }
+}

@@ -3,13 +3,16 @@
 //! [`run()`] tells the whole story: take the lock, ingest what is new, build what is stale, export what changed, write
 //! down what happened.
 
+mod blueprint;
 mod build;
+mod cases;
 mod inspect;
 mod lock;
 mod project;
 mod report;
 mod sql_error;
 mod steps;
+mod trial;
 mod turn;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -22,6 +25,7 @@ pub use inspect::{ModelRow, RunRow, Vitals, describe, models, query, runs, vital
 pub use lock::holder;
 pub use project::{Context, Project};
 pub use report::{ExportReport, ModelReport, ModelResult, RunReport, SourceReport};
+pub use trial::{Trial, test};
 
 use crate::config::Location;
 use crate::date::BizDate;

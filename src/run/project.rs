@@ -18,6 +18,7 @@ use crate::lake::Lake;
 use crate::model::{Models, Partitions};
 use crate::plan::{Fingerprint, SlotState, SourceStart, States, TableState};
 use crate::progress::Reporter;
+use crate::transform::Workshop;
 
 /// Tables whose records are read at once.
 const CONCURRENT_TABLES: usize = 16;
@@ -184,6 +185,17 @@ impl Project {
     /// Answers to what SQL asks about the lake's days, for the states as they are now.
     pub fn calendar(self: &Arc<Self>, states: &States) -> Arc<dyn Calendar> {
         Arc::new(RunCalendar { project: Arc::clone(self), states: states.clone() })
+    }
+
+    /// Where this run's queries are computed.
+    pub fn workshop(&self, ctx: &Context) -> Workshop {
+        Workshop {
+            engine: self.engine.clone(),
+            lake: self.lake.clone(),
+            seeds: self.seeds.clone(),
+            run: ctx.run.clone(),
+            now_ms: ctx.now_ms,
+        }
     }
 
     /// The configured first day of the warehouse.

@@ -5,6 +5,7 @@
 
 mod publish;
 mod stage;
+mod trial;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -20,6 +21,7 @@ use datafusion::prelude::col;
 
 pub use publish::{Publisher, publish};
 pub use stage::Staged;
+pub use trial::Named;
 
 use crate::check::{self, Check, Violation};
 use crate::date::{BizDate, Slot};

@@ -35,6 +35,7 @@ use anyhow::{Result, bail};
 use tokio::runtime::{Handle, RuntimeFlavor};
 
 use self::decode::FileContext;
+pub use self::fields::events_schema;
 use self::known::{Plan, Planner};
 use self::landing::Landing;
 use self::reader::{Reader, Segment};
@@ -233,7 +234,7 @@ fn land_all(mut landing: Landing<'_>, results: &Receiver<Result<Done>>, commit_b
 fn events_spec(job: &LogsIngest<'_>) -> TableSpec {
     TableSpec {
         name: job.source.table.clone(),
-        schema: fields::events_schema(job.source),
+        schema: events_schema(job.source),
         partitioned: true,
         description: format!("Events of the log {}, as they came, each on the day it happened", job.name),
     }

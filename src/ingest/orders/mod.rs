@@ -28,6 +28,7 @@ use std::path::Path;
 use std::sync::{Mutex, PoisonError};
 
 use anyhow::Result;
+use arrow::datatypes::SchemaRef;
 use tokio::runtime::{Handle, RuntimeFlavor};
 
 use self::batch::{Batch, Prepared};
@@ -37,7 +38,7 @@ use self::publish::publish;
 pub use self::tally::{Amount, MoneySum, Tally};
 use super::files::{InputFile, list_files};
 use super::rejects::{REJECT_TABLE, reject_schema};
-use crate::config::source::TableSource;
+use crate::config::source::{SourceTable, TableSource};
 use crate::date::{BizDate, Slot, Zone};
 use crate::lake::{Lake, Table, TableSpec};
 use crate::progress::{Event, Reporter};
@@ -150,6 +151,14 @@ pub async fn ingest_orders(job: &OrdersIngest<'_>) -> Result<OrdersOutcome> {
     }
     job.reporter.report(Event::StepFinished { step, line: summary(&outcome) });
     Ok(outcome)
+}
+
+/// The ODS table of a declared table and its columns.
+///
+/// # Errors
+/// When the declaration contradicts itself.
+pub fn landed_schema(table: &SourceTable) -> Result<(String, SchemaRef)> {
+    Layout::new(table).map(|layout| (layout.table, layout.schema))
 }
 
 fn spec_of(layout: &Layout) -> TableSpec {
