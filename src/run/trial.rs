@@ -44,7 +44,10 @@ pub struct Trial {
 pub async fn test(ctx: &Context, selected: &[String], excluded: &[String]) -> Result<Vec<Trial>> {
     let project = Project::open(&ctx.config)?;
     let selected = select(&project.models, selected, excluded).exit(Exit::Usage)?;
-    let schemas = schemas(ctx, &project).await?;
+    let tried = project.models.iter().filter(|model| selected.contains(&model.name));
+    let checked = tried.flat_map(|model| model.check_inputs().map(|read| read.table.clone()));
+    let needed = selected.iter().cloned().chain(checked.filter(|table| project.models.get(table).is_some()));
+    let schemas = schemas(ctx, &project, &needed.collect()).await?;
     let folder = ctx.config.cases_dir();
     orphans(ctx, &project, &folder)?;
     let mut trials = Vec::new();
