@@ -27,7 +27,7 @@ impl Calendar for NoDays {
     }
 }
 
-/// The columns of every source table, and of these models and all they are made from, by table, with their types and
+/// The columns of every source table and seed, and of these models and all they are made from, by table, with their types and
 /// comments.
 ///
 /// # Errors
@@ -44,6 +44,7 @@ pub async fn schemas(
         schemas.extend(ingest::schemas(&source.source)?);
     }
     let mut tables: BTreeMap<String, Named> = BTreeMap::new();
+    let seeds = project.seeds.iter().map(|(name, seed)| (name.clone(), seed.schema()));
     for (name, schema) in &schemas {
         tables.insert(name.clone(), (name.clone(), memory_table(schema, &[])?));
     }
@@ -55,6 +56,7 @@ pub async fn schemas(
         tables.insert(model.name.clone(), (model.name.clone(), memory_table(&schema, &[])?));
         schemas.insert(model.name.clone(), schema);
     }
+    schemas.extend(seeds);
     Ok(schemas)
 }
 

@@ -111,7 +111,9 @@ impl Bench<'_> {
         for read in model.inputs().chain(model.check_inputs()).chain(model.reads.iter()) {
             let known = tables.iter().any(|(name, _)| *name == read.table);
             let given = rows.get(read.table.as_str());
-            if known || (given.is_none() && !self.schemas.contains_key(&read.table)) {
+            // A seed without rows of its own in the case is the project's.
+            let is_seed = self.project.seeds.get(&read.table).is_some();
+            if known || (given.is_none() && (is_seed || !self.schemas.contains_key(&read.table))) {
                 continue;
             }
             let given = given.map_or(&[][..], std::slice::from_ref);
@@ -159,7 +161,7 @@ impl Bench<'_> {
 
     /// The checks that can be run: those that compare with another table only where the case has that table.
     fn checks(&self, all: &[Check], rows: &BTreeMap<&str, RecordBatch>) -> Vec<Check> {
-        let given = |table: &str| rows.contains_key(table) || !self.schemas.contains_key(table);
+        let given = |table: &str| rows.contains_key(table) || self.project.seeds.get(table).is_some();
         // The first one is the grain's, and no line of the header.
         let stated = all.iter().skip(1).zip(&self.model.checks);
         let stated = stated.filter(|(_, check)| check.reads.iter().all(|read| given(&read.table))).map(|(all, _)| all);
