@@ -27,7 +27,7 @@ pub struct ExportTable {
     pub table: Table,
     /// Its key: the model's grain.
     pub key: Vec<String>,
-    /// Its partitions in the lake: version and rows.
+    /// Its partitions in the lake, version and rows: days, or the one of a table without `dt`.
     pub slots: BTreeMap<Slot, (u64, u64)>,
 }
 
