@@ -42,7 +42,7 @@ pub async fn build(
     states: &mut States,
     target: &Target,
 ) -> Result<Vec<ModelReport>> {
-    let workshop = workshop(ctx, project);
+    let workshop = project.workshop(ctx);
     let mut reports = Vec::new();
     let mut force = target.force;
     // Where tables begin can change by building: models that were passed before that was known are looked at again.
@@ -56,16 +56,6 @@ pub async fn build(
         if settled || broken {
             return Ok(reports);
         }
-    }
-}
-
-fn workshop(ctx: &Context, project: &Project) -> Workshop {
-    Workshop {
-        engine: project.engine.clone(),
-        lake: project.lake.clone(),
-        seeds: project.seeds.clone(),
-        run: ctx.run.clone(),
-        now_ms: ctx.now_ms,
     }
 }
 
@@ -233,7 +223,7 @@ pub async fn check_published(
     states: &States,
     target: &Target,
 ) -> Result<Vec<(String, Vec<Violation>)>> {
-    let workshop = workshop(ctx, project);
+    let workshop = project.workshop(ctx);
     let calendar = project.calendar(states);
     let mut found = Vec::new();
     for model in project.models.iter().filter(|m| target.selected.contains(&m.name)) {

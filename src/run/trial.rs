@@ -45,7 +45,7 @@ pub async fn test(ctx: &Context, selected: &[String], excluded: &[String]) -> Re
     let project = Project::open(&ctx.config)?;
     let selected = select(&project.models, selected, excluded).exit(Exit::Usage)?;
     let tried = project.models.iter().filter(|model| selected.contains(&model.name));
-    let checked = tried.flat_map(|model| model.check_inputs().map(|read| read.table.clone()));
+    let checked = tried.flat_map(|model| model.prerequisites().map(|read| read.table.clone()));
     let needed = selected.iter().cloned().chain(checked.filter(|table| project.models.get(table).is_some()));
     let schemas = schemas(ctx, &project, &needed.collect()).await?;
     let folder = ctx.config.cases_dir();
@@ -104,11 +104,11 @@ impl Bench<'_> {
             rows.insert(table.as_str(), read_rows(path, self.schema(table)?)?);
         }
         let setting = &case.setting;
-        if model.uses_day && setting.dt.is_none() && !self.covers_no_day() {
+        if model.uses_day && setting.dt.is_none() && !model.covers_no_day() {
             return Err(anyhow!("the model is built by the day: say which in case.toml, `dt = \"2026-01-05\"`"));
         }
         let mut tables: Vec<Named> = Vec::new();
-        for read in model.inputs().chain(model.check_inputs()).chain(model.reads.iter()) {
+        for read in &model.dependencies {
             let known = tables.iter().any(|(name, _)| *name == read.table);
             let given = rows.get(read.table.as_str());
             // A seed without rows of its own in the case is the project's.
@@ -126,22 +126,18 @@ impl Bench<'_> {
         let calendar: Arc<dyn Calendar> = Arc::new(CaseCalendar::new(case, &rows));
         let workshop = self.workshop()?;
         let (recipe, schema) = (recipe(model), self.schema(&model.name)?);
-        let day = setting.dt.filter(|_| model.uses_day);
-        let made = workshop.rows_of(&recipe, schema, (day, &tables), &calendar).await;
+        let slot = setting.dt.filter(|_| model.uses_day);
+        let made = workshop.rows_of(&recipe, schema, (slot, &tables), &calendar).await;
         let made = made.map_err(|error| super::sql_error::located(error, &model.path, &model.sql))?;
         let mut wrong = String::new();
         if let Some(path) = &case.expected {
             wrong += &difference(&read_some(path, schema)?, &made)?;
         }
         let checks = self.checks(&recipe.checks, &rows);
-        let days: Vec<BizDate> = day.into_iter().collect();
-        let violations = workshop.violations_of(&recipe, &made, &checks, (&days, &tables), &calendar).await?;
+        let slots = if model.uses_day { vec![slot] } else { Vec::new() };
+        let violations = workshop.violations_of(&recipe, &made, &checks, (&slots, &tables), &calendar).await?;
         wrong += &unexpected(&setting.violates, &violations);
         Ok((!wrong.is_empty()).then_some(wrong))
-    }
-
-    fn covers_no_day(&self) -> bool {
-        false
     }
 
     fn schema(&self, table: &str) -> Result<&SchemaRef> {
