@@ -38,6 +38,7 @@ with daily as (
         cast(date_trunc('year', $dt) as date) - interval '1 year',
         $dt - interval '370 days'
     ) and $dt
+        and dt >= first_loaded_day('orders')
 ),
 
 period as (

@@ -7,7 +7,7 @@
 --         from (
 --             select count(*) as latest
 --             from dwd_order_history
---             where dt is not distinct from $dt and is_current
+--             where (dt is not distinct from $dt) and is_current
 --         )
 --         cross join (select count(*) as kept from dwd_order where dt is not distinct from $dt)
 --         where latest <> kept
@@ -15,7 +15,7 @@
 -- tags:   orders
 
 with latest as (
-    select * from dwd_order_history where dt is not distinct from $dt and is_current
+    select * from dwd_order_history where (dt is not distinct from $dt) and is_current
 ),
 
 status as (

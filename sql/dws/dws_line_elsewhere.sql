@@ -3,7 +3,7 @@
 -- A line whose order has not arrived waits here, on no day.
 --
 -- grain:  order_id, goods_id
--- check:  not is_order_loaded or dt is distinct from cast(create_time as date)
+-- check:  not is_order_loaded or (dt is distinct from cast(create_time as date))
 -- check:  is_order_loaded or dt is null
 -- tags:   orders
 
@@ -24,4 +24,4 @@ select
     units, -- number of pieces
     line_money -- price of the whole line
 from line
-where order_dt is distinct from dt or not is_order_loaded
+where (order_dt is distinct from dt) or not is_order_loaded

@@ -4,7 +4,7 @@
 -- check:  select named.order_id
 --         from dws_order_absent as named
 --         inner join dwd_order as placed on named.order_id = placed.order_id
---         where named.dt is not distinct from $dt and placed.dt is not distinct from $dt
+--         where (named.dt is not distinct from $dt) and (placed.dt is not distinct from $dt)
 -- tags:   orders
 
 with placed as (
@@ -16,7 +16,7 @@ named as (
     union
     select order_id
     from dwd_payment
-    where dt is not distinct from $dt and order_id is not null
+    where (dt is not distinct from $dt) and order_id is not null
 )
 
 select

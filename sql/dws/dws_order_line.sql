@@ -6,8 +6,8 @@
 --         from (
 --             select count(*) as written
 --             from dws_line_created
---             where dt is not distinct from $dt
---                 and order_dt is not distinct from $dt
+--             where (dt is not distinct from $dt)
+--                 and (order_dt is not distinct from $dt)
 --                 and is_order_loaded
 --         )
 --         cross join (
@@ -34,8 +34,8 @@ with line as (
         units,
         line_money
     from dws_line_created
-    where dt is not distinct from $dt
-        and order_dt is not distinct from $dt
+    where (dt is not distinct from $dt)
+        and (order_dt is not distinct from $dt)
         and is_order_loaded
     union all
     select

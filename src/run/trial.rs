@@ -16,7 +16,7 @@ use crate::check::{Check, Violation};
 use crate::date::BizDate;
 use crate::engine::{Calendar, Engine, memory_table};
 use crate::error::{Advice, Exit, render};
-use crate::model::{Model, select};
+use crate::model::{FIRST_LOADED_DAY, Model, select};
 use crate::progress::Event;
 use crate::transform::{Named, Workshop};
 
@@ -157,7 +157,8 @@ impl Bench<'_> {
 
     /// The checks that can be run: those that compare with another table only where the case has that table.
     fn checks(&self, all: &[Check], rows: &BTreeMap<&str, RecordBatch>) -> Vec<Check> {
-        let given = |table: &str| rows.contains_key(table) || self.project.seeds.get(table).is_some();
+        let always = |table: &str| table == FIRST_LOADED_DAY || self.project.seeds.get(table).is_some();
+        let given = |table: &str| rows.contains_key(table) || always(table);
         // The first one is the grain's, and no line of the header.
         let stated = all.iter().skip(1).zip(&self.model.checks);
         let stated = stated.filter(|(_, check)| check.reads.iter().all(|read| given(&read.table))).map(|(all, _)| all);
