@@ -2,7 +2,9 @@
 
 use std::ops::ControlFlow;
 
-use datafusion::sql::sqlparser::ast::{Expr, Query, Statement, Value, ValueWithSpan, Visit, Visitor};
+use datafusion::sql::sqlparser::ast::{
+    BinaryOperator, Expr, Query, Spanned, Statement, Value, ValueWithSpan, Visit, Visitor,
+};
 
 use super::columns::columns;
 use super::date_parse::DAY_PARAMETER;
@@ -288,6 +290,13 @@ impl Visitor for Words {
                     return ControlFlow::Continue(());
                 };
                 return ControlFlow::Break(Box::new(SqlError { message, place: table_place(&function.name) }));
+            }
+            Expr::IsDistinctFrom(_, right) | Expr::IsNotDistinctFrom(_, right)
+                if matches!(&**right, Expr::BinaryOp { op: BinaryOperator::And | BinaryOperator::Or, .. }) =>
+            {
+                let message =
+                    "put `… is [not] distinct from …` in parentheses: it takes in all that follows".to_owned();
+                return ControlFlow::Break(Box::new(SqlError { message, place: place(right.span().start) }));
             }
             _ => {}
         }

@@ -87,6 +87,10 @@ fn a_model_is_one_select_and_nothing_else() {
         ("select approx_distinct(a) as a from t", "`approx_distinct` does not give"),
         ("select latest_snapshot('t', x) as a from t", "4:8: expected latest_snapshot('<table>'"),
         ("select a from t where dt =\n  Latest_Snapshot(t, $dt)", "5:3: expected latest_snapshot('<table>'"),
+        (
+            "select a from t where\n  dt is not distinct from $dt and a",
+            "5:27: put `… is [not] distinct from …` in parentheses",
+        ),
         ("select 1 as a from t pivot (sum(a) for b in ('x'))", "cannot follow which days of `t` are read"),
     ] {
         let message = wrong("-- grain: a", body);
