@@ -196,7 +196,9 @@ async fn export_one(
             .get(&model.name)
             .map(|state| state.slots.iter().map(|(slot, s)| (*slot, (s.version, s.rows))).collect())
             .unwrap_or_default();
-        tables.push(ExportTable { table, key: model.grain.clone(), slots });
+        let comments = model.columns.iter().filter_map(|c| Some((c.name.clone(), c.comment.clone()?))).collect();
+        let (key, description) = (model.grain.clone(), model.description.clone());
+        tables.push(ExportTable { table, key, description, comments, slots });
     }
     let run = ExportRun {
         run: ctx.run.clone(),
