@@ -11,6 +11,7 @@ use tokio::task::{Id, JoinSet};
 
 use super::project::{Context, Project};
 use super::report::{ModelReport, ModelResult};
+use super::sql_error::Names;
 use super::turn::{Built, Turn, recipe, take};
 use crate::check::{Severity, Violation};
 use crate::date::{BizDate, Slot};
@@ -194,7 +195,7 @@ impl Pass<'_> {
 /// An engine's error in a model's SQL, with the place in its file where the engine knows it.
 fn explained(project: &Project, name: &str, error: anyhow::Error) -> anyhow::Error {
     let Some(model) = project.models.get(name) else { return error };
-    super::sql_error::located(error, &model.path, &model.sql)
+    super::sql_error::located(error, &model.path, &model.sql, &Names::of_functions(&project.engine))
 }
 
 fn tell(ctx: &Context, report: &ModelReport) {
