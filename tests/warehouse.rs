@@ -249,7 +249,7 @@ fn what_a_column_means_is_beside_the_data_and_follows_its_model() {
     let meaning = "select type, comment from strata_column where table_name = 'app_open' and column_name = 'dt'";
     assert_eq!(sqlite(&shop, meaning), "DATE|business day\n");
     let created = sqlite(&shop, "select sql from sqlite_master where name = 'app_open'");
-    assert!(created.contains("\"dt\" DATE not null, -- business day\n"), "{created}");
+    assert!(created.contains("    -- business day\n    \"dt\" DATE not null,\n"), "{created}");
     let about = "select comment from strata_table where table_name = 'app_open'";
     assert!(sqlite(&shop, about).starts_with("How often the app was opened"));
 

@@ -37,9 +37,22 @@ const WORDS: [(&str, &str); 16] = [
     ("Interval(MonthDayNano)", "INTERVAL"),
 ];
 
-/// A message of the engine with its types in the words of SQL.
+/// A message of the engine with its types and literals as SQL has them.
 pub fn in_sql_words(message: &str) -> String {
-    WORDS.iter().fold(message.to_owned(), |text, (engine, sql)| text.replace(engine, sql))
+    let literals = ["Int64(", "Float64(", "Boolean("];
+    let bare = literals.iter().fold(message.to_owned(), |text, opening| bare_literals(&text, opening));
+    WORDS.iter().fold(bare, |text, (engine, sql)| text.replace(engine, sql))
+}
+
+/// `Int64(1)` as `1`.
+fn bare_literals(text: &str, opening: &str) -> String {
+    let mut parts = text.split(opening);
+    let mut bare = parts.next().unwrap_or_default().to_owned();
+    for part in parts {
+        let (inside, rest) = part.split_once(')').unwrap_or((part, ""));
+        bare.extend([inside, rest]);
+    }
+    bare
 }
 
 #[cfg(test)]
@@ -59,6 +72,7 @@ mod tests {
         ] {
             assert_eq!(sql_type(&kind), name);
         }
+        assert_eq!(in_sql_words("a > Int64(1) and b < Float64(2.5)"), "a > 1 and b < 2.5");
         assert_eq!(in_sql_words("Decimal128(18, 2) + Utf8"), "DECIMAL(18, 2) + VARCHAR");
     }
 }

@@ -149,21 +149,19 @@ fn migrate(transaction: &Transaction<'_>, table: &ExportTable) -> Result<bool> {
 
 /// The statement that creates a table. `SQLite` keeps its text, and with it what the columns mean.
 fn create(table: &ExportTable, columns: &[(String, String)]) -> String {
-    let lines = columns.iter().map(|(column, kind)| {
+    let name = quoted(table.table.name());
+    let mut sql = format!("create table {name} (\n    -- {}\n", one_line(&table.description));
+    for (column, kind) in columns {
+        // Above the column and not beside it: a column that is added later is put behind the last one, on its line.
+        let meaning = table.meaning(column);
+        if !meaning.is_empty() {
+            sql.push_str(&format!("    -- {meaning}\n"));
+        }
         let required = if table.key.contains(column) { " not null" } else { "" };
-        // The comma comes first: a comment takes the rest of the line.
-        format!("    {} {kind}{required}, -- {}", quoted(column), table.meaning(column))
-            .trim_end_matches(" -- ")
-            .to_owned()
-    });
-    let key: Vec<String> = table.key.iter().map(|k| quoted(k)).collect();
-    format!(
-        "create table {} ( -- {}\n{}\n    primary key ({})\n)",
-        quoted(table.table.name()),
-        one_line(&table.description),
-        lines.collect::<Vec<_>>().join("\n"),
-        key.join(", ")
-    )
+        sql.push_str(&format!("    {} {kind}{required},\n", quoted(column)));
+    }
+    let key: Vec<String> = table.key.iter().map(|column| quoted(column)).collect();
+    sql + &format!("    primary key ({})\n)", key.join(", "))
 }
 
 /// The columns of a table with their declared types.

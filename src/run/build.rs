@@ -18,7 +18,7 @@ use crate::date::{BizDate, Slot};
 use crate::lake::Table;
 use crate::model::{Model, Read};
 use crate::plan::{Begins, States, Wanted, Window, begins, obsolete, stale, wanted};
-use crate::progress::Event;
+use crate::progress::{Event, counted};
 use crate::transform::{Input, Workshop};
 
 /// Which partitions a build is about.
@@ -253,7 +253,7 @@ pub async fn check_published(
             .unwrap_or_default();
         let violations = workshop.check_published(&recipe(model), &table, &days, &inputs, &calendar).await;
         let violations = violations.map_err(|error| explained(project, &model.name, error))?;
-        ctx.reporter.report(Event::Note(format!("{}  {} days checked", model.name, days.len())));
+        ctx.reporter.report(Event::Note(format!("{}  {} checked", model.name, counted(days.len() as u64, "day"))));
         found.push((model.name.clone(), violations));
     }
     Ok(found)

@@ -129,7 +129,8 @@ impl Page<'_> {
             let field = schema.and_then(|schema| schema.field_with_name(&column.name).ok());
             let kind = field.map(|field| sql_type(field.data_type())).unwrap_or_default();
             let meaning = prose(column.comment.as_deref().unwrap_or_default());
-            let formula = column.formula.as_deref().map(|text| code(&cut(text))).unwrap_or_default();
+            let formula =
+                column.formula.as_deref().map(|text| code(&cut(text)).replace('|', "\\|")).unwrap_or_default();
             writeln!(text, "| {} | {kind} | {meaning} | {formula} |", code(&column.name))?;
         }
         Ok(())
@@ -191,7 +192,7 @@ fn prose(text: &str) -> String {
 }
 
 fn code(text: &str) -> String {
-    format!("`{}`", text.replace('|', "\\|"))
+    format!("`{text}`")
 }
 
 fn codes(words: &[String]) -> String {

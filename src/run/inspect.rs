@@ -14,6 +14,7 @@ use crate::date::{BizDate, Slot};
 use crate::engine::sql_type;
 use crate::error::{Advice, Exit, nearest};
 use crate::model::{downstream, select, upstream};
+use crate::progress::counted;
 
 /// A model in a list.
 pub struct ModelRow {
@@ -103,7 +104,7 @@ pub async fn describe(ctx: &Context, name: &str) -> Result<String> {
         let rows: u64 = state.slots.values().map(|s| s.rows).sum();
         let days = slots.iter().filter_map(|s| **s);
         let span = days.clone().min().zip(days.max()).map(|(a, b)| format!(", {a}..{b}")).unwrap_or_default();
-        writeln!(text, "partitions  {}{span}, {rows} rows", slots.len())?;
+        writeln!(text, "partitions  {}{span}, {}", slots.len(), counted(rows, "row"))?;
     }
     let cases = cases_of(&ctx.config.cases_dir().join(name)).exit(Exit::Usage)?.len();
     writeln!(text, "cases       {cases}")?;

@@ -76,6 +76,12 @@ fn question(sql: &str) -> Result<Question> {
         [Statement::Query(_) | Statement::Explain { .. }] => Ok(Question::Rows),
         [Statement::ShowTables { .. }] => Ok(Question::Tables),
         [Statement::ExplainTable { table_name, .. }] => Ok(Question::Columns(table_text(table_name))),
+        [Statement::ShowColumns { show_options, .. }] => {
+            match show_options.show_in.as_ref().map(|of| &of.parent_name) {
+                Some(Some(table)) => Ok(Question::Columns(table_text(table))),
+                _ => Err(anyhow!("the columns of which table?")).hint("`describe app_gmv` lists those of one"),
+            }
+        }
         [other] => {
             let text = other.to_string();
             let verb = text.split_whitespace().next().unwrap_or_default();
@@ -130,6 +136,7 @@ mod tests {
     fn a_question_is_one_statement_that_reads() {
         assert_eq!(question("show tables").expect("a question"), Question::Tables);
         assert_eq!(question("describe APP.app_gmv;").expect("a question"), Question::Columns("app.app_gmv".to_owned()));
+        assert_eq!(question("show columns from a").expect("a question"), Question::Columns("a".to_owned()));
         for rows in ["select 1;", "with a as (select 1) select * from a", "explain select 1", "-- why\nvalues (1)"] {
             assert_eq!(question(rows).expect(rows), Question::Rows);
         }

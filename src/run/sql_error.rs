@@ -100,9 +100,9 @@ fn mistake(root: &DataFusionError, names: &Names) -> Option<Mistake> {
     match root {
         DataFusionError::SchemaError(error, _) => Some(of_schema(error)),
         DataFusionError::Plan(text) => Some(of_plan(text, names)),
-        DataFusionError::NotImplemented(text) | DataFusionError::Execution(text) => Some(Mistake::new(cleaned(text))),
-        DataFusionError::ArrowError(error, _) => Some(Mistake::new(cleaned(&error.to_string()))),
-        DataFusionError::SQL(error, _) => Some(Mistake::new(cleaned(&error.to_string()))),
+        DataFusionError::NotImplemented(text) | DataFusionError::Execution(text) => Some(other(text)),
+        DataFusionError::ArrowError(error, _) => Some(other(&error.to_string())),
+        DataFusionError::SQL(error, _) => Some(other(&error.to_string())),
         _ => None,
     }
 }
@@ -131,12 +131,14 @@ fn no_column(field: &Column, valid: &[Column]) -> Mistake {
     let wanted = table_of(field);
     let eligible = valid.iter().filter(|column| wanted.is_none() || table_of(column) == wanted);
     let columns: Vec<&str> = eligible.map(|column| column.name.as_str()).collect();
-    let hint = match nearest(field.name(), columns.iter().copied()) {
+    let near = |name: &str| nearest(name, columns.iter().copied());
+    let hint = match near(field.name()).or_else(|| near(&field.name().to_lowercase())) {
         Some(near) => Some(format!("did you mean `{near}`?")),
         None if (1..=LISTED_COLUMNS).contains(&columns.len()) => Some(format!("there are {}", columns.join(", "))),
         None => None,
     };
-    Mistake::new(format!("there is no column `{}`", field.flat_name())).with_hint(hint)
+    let name = field.flat_name();
+    Mistake::new(format!("there is no column `{name}`")).with_hint(hint).about(&name)
 }
 
 fn of_plan(text: &str, names: &Names) -> Mistake {
@@ -162,7 +164,16 @@ fn of_plan(text: &str, names: &Names) -> Mistake {
     if ["DDL", "DML", "Statement"].iter().any(|kind| text.starts_with(&format!("{kind} not supported"))) {
         return Mistake::new("a query reads, and this would change something");
     }
-    Mistake::new(cleaned(text))
+    other(text)
+}
+
+/// What the engine says, about the value in quotes when it names one.
+fn other(text: &str) -> Mistake {
+    let mistake = Mistake::new(cleaned(text));
+    match between(text, "'", "'") {
+        Some(value) => mistake.about(&format!("'{value}'")),
+        None => mistake,
+    }
 }
 
 /// That a table cannot be read, and why: it is not built yet, or it is called otherwise.
@@ -290,6 +301,7 @@ mod tests {
         let valid = [column("a.gmv"), column("b.gmw")];
         let near = |text: &str| no_column(&column(text), &valid).hint.unwrap_or_default();
         assert_eq!(near("a.gmx"), "did you mean `gmv`?");
+        assert_eq!(near("a.\"GMV\""), "did you mean `gmv`?");
         assert_eq!(near("z.gmv"), "there is `a`, `b`");
         assert_eq!(near("b.orders"), "there are gmw");
     }

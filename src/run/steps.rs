@@ -16,7 +16,7 @@ use crate::export::{ExportRun, ExportTable, Exported, to_sqlite};
 use crate::ingest::logs::{LogsIngest, ingest_logs};
 use crate::ingest::orders::{OrdersIngest, ingest_orders};
 use crate::plan::States;
-use crate::progress::Event;
+use crate::progress::{Event, counted};
 
 /// Takes in what is new at the wanted sources; a failing source is told, and the others go on. Says which tables lack
 /// something, and why: what is made from these must wait.
@@ -163,7 +163,12 @@ pub async fn export(
                 let line = if done.is_empty() {
                     "up to date".to_owned()
                 } else {
-                    format!("{} tables, {} partitions, {} rows", summed.tables, summed.partitions, summed.rows)
+                    [
+                        counted(summed.tables as u64, "table"),
+                        counted(summed.partitions as u64, "partition"),
+                        counted(summed.rows, "row"),
+                    ]
+                    .join(", ")
                 };
                 ctx.reporter.report(Event::StepFinished { step, line });
                 report.exports.push(summed);
