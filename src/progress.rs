@@ -1,4 +1,5 @@
-//! What a run says while it works: events for whoever watches. Only `cli` prints them; everything else reports here.
+//! What a run says while it works: events for whoever watches, and how they count things. Only `cli` prints them;
+//! everything else reports here.
 
 use std::time::Duration;
 
@@ -64,4 +65,22 @@ pub struct Silent;
 
 impl Reporter for Silent {
     fn report(&self, _: Event) {}
+}
+
+/// A count with its thousands set apart: `41,203`.
+pub fn count(number: u64) -> String {
+    let digits = number.to_string();
+    let mut text = String::with_capacity(digits.len() + digits.len() / 3);
+    for (i, digit) in digits.chars().enumerate() {
+        if i > 0 && (digits.len() - i).is_multiple_of(3) {
+            text.push(',');
+        }
+        text.push(digit);
+    }
+    text
+}
+
+/// A count and its noun: `1 row`, `41,203 rows`.
+pub fn counted(number: u64, noun: &str) -> String {
+    format!("{} {noun}{}", count(number), if number == 1 { "" } else { "s" })
 }

@@ -174,3 +174,65 @@ fn wait_for_handler(pid: u32) {
         std::thread::yield_now();
     }
 }
+
+#[test]
+fn a_mistake_in_a_query_is_shown_at_its_place_with_what_was_meant() {
+    let folder = project();
+    for (sql, said) in [
+        (
+            "select *\nfrom seed_order_statu",
+            "query:2:6: there is no table `seed_order_statu`\n  2 | from seed_order_statu\n    |      \
+             ^^^^^^^^^^^^^^^^\n hint: did you mean `seed_order_status`?",
+        ),
+        (
+            "select s.lable from seed_order_status as s",
+            "query:1:8: there is no column `s.lable`\n  1 | select s.lable from seed_order_status as s\n    |        \
+             ^^^^^^^\n hint: did you mean `label`?",
+        ),
+        (
+            "select cuont(*) from seed_order_status",
+            "query:1:8: there is no function `cuont`\n  1 | select cuont(*) from seed_order_status\n    |        \
+             ^^^^^\n hint: did you mean `count`?",
+        ),
+        ("select 1 +", "query:1:11: Expected: an expression, found: EOF\n  1 | select 1 +\n    |           ^"),
+        (
+            "select * from app_gmv",
+            "query:1:15: `app_gmv` is not built yet\n  1 | select * from app_gmv\n    |               \
+          ^^^^^^^\n hint: the lake is empty: `strata run` fills it",
+        ),
+        (
+            "drop table app_gmv",
+            "a query reads: DROP is not for it\n hint: it takes SELECT, EXPLAIN, SHOW TABLES, DESCRIBE",
+        ),
+    ] {
+        let done = done(folder.path(), &["--project", "shop", "query", sql]);
+        assert_eq!((done.status.code(), text(&done.stderr)), (Some(2), format!("error: {said}\n")), "{sql}");
+    }
+}
+
+#[test]
+fn a_broken_model_stops_no_question() {
+    let folder = project();
+    std::fs::write(folder.path().join("shop/sql/app/app_gmv.sql"), "select nonsense").expect("written");
+    let count = "select count(*) > 0 as some from seed_order_status";
+    let answer = done(folder.path(), &["--project", "shop", "query", count, "--format", "csv"]);
+    assert_eq!((text(&answer.stdout), text(&answer.stderr)), ("some\ntrue\n".to_owned(), String::new()));
+    let tables = done(folder.path(), &["--project", "shop", "query", "show tables", "--format", "csv"]);
+    assert_eq!(text(&tables.stdout), "layer,table\nseed,seed_order_status\n");
+}
+
+#[test]
+fn a_model_is_shown_with_its_types_before_it_is_built() {
+    let folder = project();
+    let shown = text(&done(folder.path(), &["--project", "shop", "show", "app_gmv"]).stdout);
+    assert!(shown.contains("gmv               DECIMAL(18,2)  sum of order_money\n"), "{shown}");
+}
+
+#[test]
+fn a_command_that_is_announced_is_told_apart_from_a_misspelled_one() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let lineage = done(folder.path(), &["lineage"]);
+    assert_eq!(lineage.status.code(), Some(2));
+    assert!(text(&lineage.stderr).starts_with("error: the command `lineage` is not there yet\n hint: `strata show"));
+    assert!(text(&done(folder.path(), &["shwo"]).stderr).contains("similar"), "a misspelled one has a suggestion");
+}

@@ -6,7 +6,7 @@ use std::fs;
 use std::process::Stdio;
 use std::time::Duration;
 
-use shop::{Shop, exports, python};
+use shop::{Shop, exports, python, sqlite};
 
 #[test]
 fn the_sample_shop_equals_a_second_implementation_cell_by_cell() {
@@ -240,4 +240,22 @@ fn a_late_event_changes_its_own_day_and_what_looks_back_at_it() {
     shop.empty_warehouse();
     shop.succeeds(&["run", "--quiet"]);
     assert_eq!(shop.succeeds(&["query", opens, "--format", "csv"]), fresh, "as if built from nothing");
+}
+
+#[test]
+fn what_a_column_means_is_beside_the_data_and_follows_its_model() {
+    let shop = Shop::sample(&["--days", "1", "--devices", "20", "--events", "40", "--orders", "5"]);
+    shop.succeeds(&["run", "--quiet", "+app_open"]);
+    let meaning = "select type, comment from strata_column where table_name = 'app_open' and column_name = 'dt'";
+    assert_eq!(sqlite(&shop, meaning), "DATE|business day\n");
+    let created = sqlite(&shop, "select sql from sqlite_master where name = 'app_open'");
+    assert!(created.contains("    -- business day\n    \"dt\" DATE not null,\n"), "{created}");
+    let about = "select comment from strata_table where table_name = 'app_open'";
+    assert!(sqlite(&shop, about).starts_with("How often the app was opened"));
+
+    let written = sqlite(&shop, "select * from strata_export");
+    shop.edit("sql/app/app_open.sql", "-- business day", "-- day in the shop's zone");
+    shop.succeeds(&["run", "--quiet", "+app_open"]);
+    assert_eq!(sqlite(&shop, meaning), "DATE|day in the shop's zone\n");
+    assert_eq!(sqlite(&shop, "select * from strata_export"), written, "no row is written again");
 }

@@ -5,6 +5,7 @@ mod args;
 mod build;
 mod check;
 mod completions;
+mod docs;
 mod doctor;
 mod export;
 mod grid;
@@ -32,6 +33,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::process::ExitCode;
 
 use anyhow::Result;
+use clap::error::{ContextKind, ContextValue};
 use clap::{Parser, Subcommand};
 
 use self::session::{Global, Session};
@@ -76,6 +78,7 @@ enum Command {
     Query(query::Args),
     Ls(ls::Args),
     Show(show::Args),
+    Docs(docs::Args),
     Rejects(rejects::Args),
     History(history::Args),
     Sample(sample::Args),
@@ -90,8 +93,11 @@ pub fn main() -> ExitCode {
     let cli = match Cli::try_parse() {
         Ok(cli) => cli,
         Err(e) => {
-            // Help is printed this way too, and `| head` may have closed the pipe.
-            let _ = e.print();
+            match to_come(&e) {
+                Some(words) => eprintln!("{words}"),
+                // Help is printed this way too, and `| head` may have closed the pipe.
+                None => drop(e.print()),
+            }
             return ExitCode::from(if e.use_stderr() { Exit::Usage } else { Exit::Done }.code());
         }
     };
@@ -113,6 +119,21 @@ pub fn main() -> ExitCode {
     ExitCode::from(exit.code())
 }
 
+/// What to say of a command that is announced and not there yet, with the nearest thing there is.
+fn to_come(error: &clap::Error) -> Option<String> {
+    let Some(ContextValue::String(name)) = error.get(ContextKind::InvalidSubcommand) else { return None };
+    let instead = match name.as_str() {
+        "lineage" => "`strata show MODEL` tells the lineage of one model, `strata docs` of all",
+        "shell" => "`strata query SQL` answers one question",
+        "report" => "`strata history` tells of past runs, `strata docs` of the tables",
+        "man" => "`strata --help` and `strata COMMAND --help` tell everything",
+        "undo" => "`strata run --force` with --from and --to builds days again",
+        "maintain" => "nothing has to be maintained for the warehouse to be right",
+        _ => return None,
+    };
+    Some(format!("error: the command `{name}` is not there yet\n hint: {instead}"))
+}
+
 impl Command {
     fn run(self, session: &Session) -> Result<Exit> {
         match self {
@@ -126,6 +147,7 @@ impl Command {
             Self::Query(args) => args.run(session),
             Self::Ls(args) => args.run(session),
             Self::Show(args) => args.run(session),
+            Self::Docs(args) => args.run(session),
             Self::Rejects(args) => args.run(session),
             Self::History(args) => args.run(session),
             Self::Sample(args) => args.run(session),

@@ -73,6 +73,12 @@ pub fn test(session: &Session, config: Config, selection: &Selection) -> Result<
     session.block_on(&context, run::test(&context, &selection.select, &selection.exclude))
 }
 
+/// A page of Markdown about the selected models.
+pub fn docs(session: &Session, config: Config, selection: &Selection) -> Result<String> {
+    let context = session.context(config);
+    session.block_on(&context, run::docs(&context, &selection.select, &selection.exclude))
+}
+
 /// All about one model, as text.
 pub fn describe(session: &Session, config: Config, model: &str) -> Result<String> {
     let context = session.context(config);

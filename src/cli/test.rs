@@ -8,6 +8,7 @@ use super::operations;
 use super::output::write_to;
 use super::render::{Style, write_grid};
 use super::session::Session;
+use super::wording::counted;
 use crate::error::Exit;
 
 /// Tries models out on small cases, without touching the lake
@@ -47,7 +48,7 @@ impl Args {
         let Results { format, output } = self.results;
         let style = if output.is_some() { Style::Plain } else { session.style() };
         write_to(output.as_deref(), |out| write_grid(out, &grid, format, style))?;
-        session.terminal.note(&format!("{cases} cases, {failed} failed"));
+        session.terminal.note(&format!("{}, {failed} failed", counted(cases as u64, "case")));
         Ok(if failed == 0 { Exit::Done } else { Exit::Failed })
     }
 }

@@ -6,24 +6,7 @@ use anyhow::{Error, Result};
 
 use crate::date::Slot;
 use crate::error::Advice;
-
-/// A count with its thousands set apart: `41,203`.
-pub fn count(number: u64) -> String {
-    let digits = number.to_string();
-    let mut text = String::with_capacity(digits.len() + digits.len() / 3);
-    for (i, digit) in digits.chars().enumerate() {
-        if i > 0 && (digits.len() - i).is_multiple_of(3) {
-            text.push(',');
-        }
-        text.push(digit);
-    }
-    text
-}
-
-/// A count and its noun: `1 row`, `41,203 rows`.
-pub fn counted(number: u64, noun: &str) -> String {
-    format!("{} {noun}{}", count(number), if number == 1 { "" } else { "s" })
-}
+pub use crate::progress::{count, counted};
 
 /// A duration as people say it: `0.21 s`, `3 min 05 s`, `2 h 04 min`.
 pub fn duration(elapsed: Duration) -> String {

@@ -6,6 +6,7 @@ mod functions;
 mod memory;
 mod scan;
 mod schemas;
+mod types;
 
 use std::sync::Arc;
 
@@ -24,6 +25,7 @@ pub use functions::{Calendar, register_calendar};
 pub use memory::memory_table;
 pub use scan::{LakeScan, cast_batch};
 pub use schemas::{Seeds, register_lake};
+pub use types::{in_sql_words, sql_type};
 
 use crate::date::Zone;
 use crate::lake::Lake;
@@ -64,6 +66,13 @@ impl Engine {
         let session = SessionContext::new_with_config_rt(config, Arc::clone(&runtime));
         functions::register(&session, zone);
         Ok(Self { runtime, state: Arc::new(session.state()) })
+    }
+
+    /// The names of all functions that SQL may call.
+    pub fn functions(&self) -> Vec<String> {
+        let state = &self.state;
+        let (scalar, sums) = (state.scalar_functions().keys(), state.aggregate_functions().keys());
+        scalar.chain(sums).chain(state.window_functions().keys()).cloned().collect()
     }
 
     /// A session for a query that reads about so many rows: few are computed in one piece, for splitting them over

@@ -3,7 +3,7 @@
 //! One transaction takes all tables of a run: a reader sees the whole old state or the whole new one. What is written
 //! is read back and compared before the commit, and a metadata table beside the data (`strata_export`) says for every
 //! partition what it holds, from which run, and that its checks passed. A partition whose recorded version is the
-//! lake's is not touched. Each kind of database is a sibling here; `mysql` joins as one.
+//! lake's is not touched. What tables and columns mean is beside the data too (`strata_table`, `strata_column`). Each kind of database is a sibling here; `mysql` joins as one.
 
 mod rows;
 mod sqlite;
@@ -21,14 +21,36 @@ use crate::lake::Table;
 /// The table beside the data that says what each exported partition is.
 pub const METADATA_TABLE: &str = "strata_export";
 
+/// The table beside the data that says what the rows of each table are.
+pub const TABLES_TABLE: &str = "strata_table";
+
+/// The table beside the data that says what each column is.
+pub const COLUMNS_TABLE: &str = "strata_column";
+
 /// A published table and the partitions it has.
 pub struct ExportTable {
     /// The snapshot to export.
     pub table: Table,
     /// Its key: the model's grain.
     pub key: Vec<String>,
+    /// What a row is.
+    pub description: String,
+    /// What its columns mean, by name.
+    pub comments: BTreeMap<String, String>,
     /// Its partitions in the lake, version and rows: days, or the one of a table without `dt`.
     pub slots: BTreeMap<Slot, (u64, u64)>,
+}
+
+impl ExportTable {
+    /// What a column means, on one line.
+    fn meaning(&self, column: &str) -> String {
+        one_line(self.comments.get(column).map_or("", String::as_str))
+    }
+}
+
+/// A text without line breaks, so that it can end a line of SQL as a comment.
+fn one_line(text: &str) -> String {
+    text.split_whitespace().collect::<Vec<_>>().join(" ")
 }
 
 /// In whose name an export is made.

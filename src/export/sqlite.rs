@@ -1,5 +1,7 @@
 //! The embedded target: a `SQLite` file. Readers see the state before the transaction until it commits (WAL).
 
+mod dictionary;
+
 use std::collections::BTreeMap;
 use std::path::Path;
 use std::time::Duration;
@@ -11,8 +13,9 @@ use rusqlite::types::{ToSqlOutput, ValueRef};
 use rusqlite::{Connection, ToSql, Transaction, params, params_from_iter};
 
 use super::rows::{Checksum, Value, decimal_text, rows};
-use super::{ExportRun, ExportTable, Exported, METADATA_TABLE};
+use super::{ExportRun, ExportTable, Exported, METADATA_TABLE, one_line};
 use crate::date::{BizDate, Slot};
+use crate::engine::sql_type;
 
 /// How long a writer waits for another one.
 const BUSY: Duration = Duration::from_secs(30);
@@ -36,10 +39,12 @@ pub fn export(
     connection.pragma_update(None, "synchronous", "FULL")?;
     let transaction = connection.transaction_with_behavior(rusqlite::TransactionBehavior::Immediate)?;
     create_metadata(&transaction)?;
+    dictionary::create(&transaction)?;
     let mut exported = Vec::new();
     for table in tables {
         let name = table.table.name();
         let done = export_table(&transaction, table, run, &read).with_context(|| format!("export {name}"))?;
+        dictionary::write(&transaction, table).with_context(|| format!("describe {name}"))?;
         exported.extend(done);
     }
     transaction.commit().with_context(|| format!("commit the export to {}", path.display()))?;
@@ -120,8 +125,7 @@ fn portions<'a>(table: &ExportTable, slots: &'a [Slot]) -> Vec<&'a [Slot]> {
 /// Creates the table, adds columns it lacks, or makes it anew when its key or types changed (then `true`).
 fn migrate(transaction: &Transaction<'_>, table: &ExportTable) -> Result<bool> {
     let name = table.table.name();
-    let wanted: Vec<(String, String)> =
-        table.table.schema().fields().iter().map(|f| Ok((f.name().clone(), declared(f)?))).collect::<Result<_>>()?;
+    let wanted = columns(table)?;
     let mut statement = transaction.prepare("select name, type, pk from pragma_table_info(?1) order by cid")?;
     let present: Vec<(String, String, u32)> =
         statement.query_map([name], |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?)))?.collect::<Result<_, _>>()?;
@@ -139,31 +143,45 @@ fn migrate(transaction: &Transaction<'_>, table: &ExportTable) -> Result<bool> {
     }
     transaction.execute(&format!("drop table if exists {}", quoted(name)), [])?;
     transaction.execute(&format!("delete from {METADATA_TABLE} where table_name = ?1"), [name])?;
-    let columns: Vec<String> = wanted
-        .iter()
-        .map(|(column, kind)| {
-            let required = if table.key.contains(column) { " not null" } else { "" };
-            format!("{} {kind}{required}", quoted(column))
-        })
-        .collect();
-    let key: Vec<String> = table.key.iter().map(|k| quoted(k)).collect();
-    let create = format!("create table {} ({}, primary key ({}))", quoted(name), columns.join(", "), key.join(", "));
-    transaction.execute(&create, [])?;
+    transaction.execute(&create(table, &wanted), [])?;
     Ok(true)
+}
+
+/// The statement that creates a table. `SQLite` keeps its text, and with it what the columns mean.
+fn create(table: &ExportTable, columns: &[(String, String)]) -> String {
+    let name = quoted(table.table.name());
+    let mut sql = format!("create table {name} (\n    -- {}\n", one_line(&table.description));
+    for (column, kind) in columns {
+        // Above the column and not beside it: a column that is added later is put behind the last one, on its line.
+        let meaning = table.meaning(column);
+        if !meaning.is_empty() {
+            sql.push_str(&format!("    -- {meaning}\n"));
+        }
+        let required = if table.key.contains(column) { " not null" } else { "" };
+        sql.push_str(&format!("    {} {kind}{required},\n", quoted(column)));
+    }
+    let key: Vec<String> = table.key.iter().map(|column| quoted(column)).collect();
+    sql + &format!("    primary key ({})\n)", key.join(", "))
+}
+
+/// The columns of a table with their declared types.
+fn columns(table: &ExportTable) -> Result<Vec<(String, String)>> {
+    table.table.schema().fields().iter().map(|field| Ok((field.name().clone(), declared(field)?))).collect()
 }
 
 /// The declared type of a column. Decimals have NUMERIC affinity so that they sort and add as numbers.
 fn declared(field: &Field) -> Result<String> {
-    Ok(match field.data_type() {
-        DataType::Int32 | DataType::Int64 => "BIGINT".to_owned(),
-        DataType::Boolean => "BOOLEAN".to_owned(),
-        DataType::Float64 => "DOUBLE".to_owned(),
-        DataType::Decimal128(precision, scale) => format!("DECIMAL({precision},{scale})"),
-        DataType::Date32 => "DATE".to_owned(),
-        DataType::Timestamp(_, None) => "DATETIME".to_owned(),
-        DataType::Utf8 => "TEXT".to_owned(),
+    match field.data_type() {
+        DataType::Utf8 => Ok("TEXT".to_owned()),
+        DataType::Int32
+        | DataType::Int64
+        | DataType::Boolean
+        | DataType::Float64
+        | DataType::Decimal128(..)
+        | DataType::Date32
+        | DataType::Timestamp(_, None) => Ok(sql_type(field.data_type())),
         other => bail!("column {} of type {other} cannot be exported", field.name()),
-    })
+    }
 }
 
 /// The recorded version of every exported partition.

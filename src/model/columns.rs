@@ -6,6 +6,7 @@ use datafusion::sql::sqlparser::ast::{Expr, Ident, Query, Select, SelectItem, Se
 use datafusion::sql::sqlparser::tokenizer::{Token, Whitespace};
 
 use super::ColumnDoc;
+use super::formula::{expression, formula};
 use super::sql::{SqlError, ident_text, place, tokens};
 
 /// The columns of a query's last SELECT, of the first part when it is a union.
@@ -26,10 +27,16 @@ pub fn columns(query: &Query, text: &str) -> Result<Vec<ColumnDoc>, SqlError> {
     }
     let comments = comments(text);
     let ends: Vec<usize> = named.iter().map(|(_, (line, _))| *line).collect();
+    let ctes = query.with.as_ref().map_or(&[][..], |with| &with.cte_tables);
+    // The parts of a union each have a formula of their own.
+    let computed = |at: usize| match selects.as_slice() {
+        [select] => expression(select.projection.get(at)?).and_then(|expr| formula(expr, select, ctes)),
+        _ => None,
+    };
     let docs = named.into_iter().enumerate().map(|(at, (name, (line, _)))| {
         // Of several columns on a line the comment is about the last, if about any.
         let alone = ends.get(at + 1) != Some(&line);
-        ColumnDoc { name, comment: comments.get(&line).filter(|_| alone).cloned() }
+        ColumnDoc { name, comment: comments.get(&line).filter(|_| alone).cloned(), formula: computed(at) }
     });
     Ok(docs.collect())
 }

@@ -8,6 +8,7 @@ mod date_expr;
 mod date_parse;
 mod diagnostic;
 mod facts;
+mod formula;
 mod header;
 mod joins;
 mod lineage;
@@ -35,7 +36,7 @@ pub use load::{load_model, tables_in};
 pub use project::Models;
 pub use range::{DayRange, Partitions, Span, merge};
 pub use select::select;
-pub use sql::SqlError;
+pub use sql::{SqlError, parse_statements, table_text};
 
 use crate::date::Slot;
 
@@ -196,6 +197,8 @@ pub struct ColumnDoc {
     pub name: String,
     /// The comment on its line of the last SELECT.
     pub comment: Option<String>,
+    /// The expression that computes it; none where it is a column of a table as it is.
+    pub formula: Option<String>,
 }
 
 impl Model {

@@ -7,6 +7,7 @@ use anyhow::Result;
 use arrow::datatypes::SchemaRef;
 
 use super::project::{Context, Project};
+use super::sql_error::Names;
 use super::turn::recipe;
 use crate::date::BizDate;
 use crate::engine::{Calendar, memory_table};
@@ -69,5 +70,7 @@ async fn columns_of(
 ) -> Result<SchemaRef> {
     let Some(model) = project.models.get(name) else { anyhow::bail!("there is no model `{name}`") };
     let planned = workshop.schema_of(&recipe(model), inputs, calendar).await;
-    planned.map_err(|error| super::sql_error::located(error, &model.path, &model.sql))
+    planned.map_err(|error| {
+        super::sql_error::located(error, &model.path, &model.sql, &Names::of_functions(&project.engine))
+    })
 }

@@ -11,13 +11,14 @@ use tokio::task::{Id, JoinSet};
 
 use super::project::{Context, Project};
 use super::report::{ModelReport, ModelResult};
+use super::sql_error::Names;
 use super::turn::{Built, Turn, recipe, take};
 use crate::check::{Severity, Violation};
 use crate::date::Slot;
 use crate::lake::Table;
 use crate::model::{Model, Read, Span};
 use crate::plan::{Begins, States, Wanted, Window, begins, has_content, obsolete, stale, wanted};
-use crate::progress::Event;
+use crate::progress::{Event, counted};
 use crate::transform::{Input, Workshop};
 
 /// Which partitions a build is about.
@@ -189,7 +190,7 @@ impl Pass<'_> {
 /// An engine's error in a model's SQL, with the place in its file where the engine knows it.
 fn explained(project: &Project, name: &str, error: anyhow::Error) -> anyhow::Error {
     let Some(model) = project.models.get(name) else { return error };
-    super::sql_error::located(error, &model.path, &model.sql)
+    super::sql_error::located(error, &model.path, &model.sql, &Names::of_functions(&project.engine))
 }
 
 fn tell(ctx: &Context, project: &Project, report: &ModelReport) {
@@ -242,7 +243,7 @@ pub async fn check_published(
         let violations = workshop.check_published(&recipe(model), &table, &slots, &inputs, &calendar).await;
         let violations = violations.map_err(|error| explained(project, &model.name, error))?;
         let days = slots.iter().flatten().count();
-        ctx.reporter.report(Event::Note(format!("{}  {days} days checked", model.name)));
+        ctx.reporter.report(Event::Note(format!("{}  {} checked", model.name, counted(days as u64, "day"))));
         found.push((model.name.clone(), violations));
     }
     Ok(found)

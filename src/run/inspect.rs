@@ -1,18 +1,20 @@
-//! Questions about the warehouse that change nothing: SQL, the models, one model, past runs, its vital signs.
+//! Questions about the warehouse that change nothing: the models, one model, past runs, its vital signs.
 
 use std::fmt::Write as _;
 use std::path::Path;
-use std::sync::Arc;
 
 use anyhow::{Context as _, Result, anyhow};
-use arrow::array::RecordBatch;
+use arrow::datatypes::SchemaRef;
 use serde_json::Value;
 
+use super::blueprint::schemas;
+use super::cases::cases_of;
 use super::project::{Context, Project};
 use crate::date::{BizDate, Slot};
-use crate::engine::{register_calendar, register_lake};
+use crate::engine::sql_type;
 use crate::error::{Advice, Exit, nearest};
 use crate::model::{downstream, select, upstream};
+use crate::progress::counted;
 
 /// A model in a list.
 pub struct ModelRow {
@@ -46,36 +48,6 @@ pub struct Vitals {
     pub last_arrival: Option<BizDate>,
     /// When the last run that ended well began, UTC.
     pub last_success: Option<String>,
-}
-
-/// Runs a read-only query over every layer at its newest version; takes no lock.
-///
-/// # Errors
-/// When the SQL is wrong or would change something.
-pub async fn query(ctx: &Context, sql: &str) -> Result<Vec<RecordBatch>> {
-    let project = Arc::new(Project::open(&ctx.config)?);
-    let session = project.engine.session();
-    register_lake(&session, &project.lake, &project.seeds).await?;
-    if sql.contains("latest_snapshot") || sql.contains("first_loaded_day") {
-        let recorded = project.recorded().await?;
-        register_calendar(&session, project.calendar(&recorded.states));
-    }
-    let text = sql.to_owned();
-    // In a task of its own: a defect of the engine is an error of this query.
-    let task = tokio::spawn(async move { crate::engine::query(&session, &text).await });
-    let result = task.await.unwrap_or_else(|_| Err(anyhow!("the engine stopped on this query: please report it")));
-    result.map_err(|error| super::sql_error::located(error, "query", sql)).or_else(|error| near_miss(&project, error))
-}
-
-/// Adds the name that was probably meant to an error about an unknown table.
-fn near_miss<T>(project: &Project, error: anyhow::Error) -> Result<T> {
-    let text = format!("{error:#}");
-    let named = text.split('\'').nth(1).and_then(|name| name.rsplit('.').next()).unwrap_or_default();
-    match nearest(named, project.models.names()).filter(|_| text.contains("not found")) {
-        Some(meant) if meant != named => Err(error).hint(format!("did you mean `{meant}`?")).exit(Exit::Usage),
-        Some(_) => Err(error).hint("it is not built yet: `strata run` builds it").exit(Exit::Usage),
-        None => Err(error).exit(Exit::Usage),
-    }
 }
 
 /// The selected models with what is published of them.
@@ -132,8 +104,10 @@ pub async fn describe(ctx: &Context, name: &str) -> Result<String> {
         let rows: u64 = state.slots.values().map(|s| s.rows).sum();
         let days = slots.iter().filter_map(|s| **s);
         let span = days.clone().min().zip(days.max()).map(|(a, b)| format!(", {a}..{b}")).unwrap_or_default();
-        writeln!(text, "partitions  {}{span}, {rows} rows", slots.len())?;
+        writeln!(text, "partitions  {}{span}, {}", slots.len(), counted(rows, "row"))?;
     }
+    let cases = cases_of(&ctx.config.cases_dir().join(name)).exit(Exit::Usage)?.len();
+    writeln!(text, "cases       {cases}")?;
     text.push_str("\nreads\n");
     for line in model.reads_in_words() {
         writeln!(text, "  {line}")?;
@@ -146,15 +120,23 @@ pub async fn describe(ctx: &Context, name: &str) -> Result<String> {
         writeln!(text, "  {}", check.text)?;
     }
     text.push_str("\ncolumns\n");
-    let table = project.lake.table(name).await?;
+    let schema = columns_of(ctx, &project, name).await?;
     let width = model.columns.iter().map(|c| c.name.len()).max().unwrap_or_default();
     for column in &model.columns {
-        let field = table.as_ref().and_then(|t| t.schema().field_with_name(&column.name).ok().cloned());
-        let kind = field.map(|f| f.data_type().to_string()).unwrap_or_default();
-        let line = format!("  {:width$}  {kind:24}  {}", column.name, column.comment.as_deref().unwrap_or_default());
+        let field = schema.as_ref().and_then(|schema| schema.field_with_name(&column.name).ok());
+        let kind = field.map(|field| sql_type(field.data_type())).unwrap_or_default();
+        let line = format!("  {:width$}  {kind:13}  {}", column.name, column.comment.as_deref().unwrap_or_default());
         writeln!(text, "{}", line.trim_end())?;
     }
     Ok(text)
+}
+
+/// The columns that a model is to have, built or not; those that it has when something above it does not plan.
+async fn columns_of(ctx: &Context, project: &Project, name: &str) -> Result<Option<SchemaRef>> {
+    if let Ok(mut planned) = schemas(ctx, project, &[name.to_owned()].into()).await {
+        return Ok(planned.remove(name));
+    }
+    Ok(project.lake.table(name).await?.map(|table| table.schema().clone()))
 }
 
 /// The latest runs of a project, newest first; or one of them.

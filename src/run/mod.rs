@@ -6,9 +6,11 @@
 mod blueprint;
 mod build;
 mod cases;
+mod docs;
 mod inspect;
 mod lock;
 mod project;
+mod query;
 mod report;
 mod sql_error;
 mod steps;
@@ -21,9 +23,11 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Error, Result, anyhow};
 
-pub use inspect::{ModelRow, RunRow, Vitals, describe, models, query, runs, vitals};
+pub use docs::docs;
+pub use inspect::{ModelRow, RunRow, Vitals, describe, models, runs, vitals};
 pub use lock::holder;
 pub use project::{Context, Project};
+pub use query::query;
 pub use report::{ExportReport, ModelReport, ModelResult, RunReport, SourceReport};
 pub use trial::{Trial, test};
 

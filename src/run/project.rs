@@ -15,7 +15,7 @@ use crate::date::{BizDate, Slot};
 use crate::engine::{Calendar, Engine, Seeds};
 use crate::error::{Advice, Exit};
 use crate::lake::Lake;
-use crate::model::{Models, Partitions};
+use crate::model::{Layer, Models, Partitions};
 use crate::plan::{Fingerprint, SlotState, SourceStart, States, TableState};
 use crate::progress::Reporter;
 use crate::transform::Workshop;
@@ -95,7 +95,18 @@ impl Project {
     /// # Errors
     /// When a model or a seed is wrong (all mistakes are told), or the lake cannot be opened.
     pub fn open(config: &Config) -> Result<Self> {
-        let models = load_models(config).exit(Exit::Usage)?;
+        Self::with(config, load_models(config).exit(Exit::Usage)?)
+    }
+
+    /// Opens the lake and the seeds alone, so that no mistake in a model stands in the way of a question.
+    ///
+    /// # Errors
+    /// When a seed is wrong, or the lake cannot be opened.
+    pub fn without_models(config: &Config) -> Result<Self> {
+        Self::with(config, Models::default())
+    }
+
+    fn with(config: &Config, models: Models) -> Result<Self> {
         let seed_texts = read_folder(&config.seeds_dir(), "csv")?;
         let names = seed_texts.iter().map(|(path, text)| (stem(path).to_owned(), text.clone()));
         let seeds = Seeds::parse(&names.collect()).exit(Exit::Usage)?;
@@ -128,10 +139,18 @@ impl Project {
     /// # Errors
     /// When the lake cannot be read.
     pub async fn recorded(&self) -> Result<Recorded> {
+        let names = self.models.sources().chain(self.models.iter().map(|m| m.name.as_str()));
+        self.recorded_of_all(names.map(str::to_owned).collect()).await
+    }
+
+    /// Reads what the lake records of some tables and what the project says of its seeds.
+    ///
+    /// # Errors
+    /// When the lake cannot be read.
+    pub async fn recorded_of_all(&self, tables: Vec<String>) -> Result<Recorded> {
         let mut states = States::default();
         let mut last_arrival = None;
-        let names = self.models.sources().chain(self.models.iter().map(|m| m.name.as_str()));
-        let mut tables = futures::stream::iter(names.map(str::to_owned).collect::<Vec<_>>())
+        let mut tables = futures::stream::iter(tables)
             .map(|name| async move { self.lake.records(&name).await.map(|records| (name, records)) })
             .buffer_unordered(CONCURRENT_TABLES);
         while let Some((name, records)) = tables.try_next().await? {
@@ -218,6 +237,15 @@ impl Calendar for RunCalendar {
     fn first_loaded_day(&self, source: &str) -> Option<BizDate> {
         self.project.first_day(source, &self.states)
     }
+}
+
+/// The tables that a project declares: its sources' and, whether they load or not, its models'.
+pub fn declared_tables(config: &Config) -> Vec<String> {
+    let models = Layer::ALL.iter().flat_map(|layer| {
+        let files = std::fs::read_dir(config.sql_dir().join(layer.name())).into_iter().flatten().flatten();
+        files.filter_map(|file| file.file_name().to_str()?.strip_suffix(".sql").map(str::to_owned)).collect::<Vec<_>>()
+    });
+    starts(config).into_iter().flat_map(|start| start.tables).chain(models).collect()
 }
 
 /// The domain under which a partition is recorded.

@@ -17,7 +17,7 @@ use crate::export::{ExportRun, ExportTable, Exported, to_sqlite};
 use crate::ingest::logs::{LogsIngest, ingest_logs};
 use crate::ingest::orders::{OrdersIngest, ingest_orders};
 use crate::plan::States;
-use crate::progress::Event;
+use crate::progress::{Event, counted};
 
 /// Takes in what is new at the wanted sources; a failing source is told, and the others go on. Says which tables lack
 /// something, and why: what is made from these must wait.
@@ -164,7 +164,12 @@ pub async fn export(
                 let line = if done.is_empty() {
                     "up to date".to_owned()
                 } else {
-                    format!("{} tables, {} partitions, {} rows", summed.tables, summed.partitions, summed.rows)
+                    [
+                        counted(summed.tables as u64, "table"),
+                        counted(summed.partitions as u64, "partition"),
+                        counted(summed.rows, "row"),
+                    ]
+                    .join(", ")
                 };
                 ctx.reporter.report(Event::StepFinished { step, line });
                 report.exports.push(summed);
@@ -197,7 +202,9 @@ async fn export_one(
         let state = recorded.states.get(&model.name);
         let slots = state.into_iter().flat_map(|state| &state.slots).filter(|(slot, _)| has_place(slot));
         let slots = slots.map(|(slot, s)| (*slot, (s.version, s.rows))).collect();
-        tables.push(ExportTable { table, key: model.grain.clone(), slots });
+        let comments = model.columns.iter().filter_map(|c| Some((c.name.clone(), c.comment.clone()?))).collect();
+        let (key, description) = (model.grain.clone(), model.description.clone());
+        tables.push(ExportTable { table, key, description, comments, slots });
     }
     let run = ExportRun {
         run: ctx.run.clone(),

@@ -11,6 +11,7 @@ use arrow::util::display::{ArrayFormatter, FormatOptions};
 use super::blueprint::schemas;
 use super::cases::{Case, cases_of, read_rows, read_some};
 use super::project::{Context, Project};
+use super::sql_error::Names;
 use super::turn::recipe;
 use crate::check::{Check, Violation};
 use crate::date::BizDate;
@@ -128,7 +129,9 @@ impl Bench<'_> {
         let (recipe, schema) = (recipe(model), self.schema(&model.name)?);
         let slot = setting.dt.filter(|_| model.uses_day);
         let made = workshop.rows_of(&recipe, schema, (slot, &tables), &calendar).await;
-        let made = made.map_err(|error| super::sql_error::located(error, &model.path, &model.sql))?;
+        let made = made.map_err(|error| {
+            super::sql_error::located(error, &model.path, &model.sql, &Names::of_functions(&self.project.engine))
+        })?;
         let mut wrong = String::new();
         if let Some(path) = &case.expected {
             wrong += &difference(&read_some(path, schema)?, &made)?;

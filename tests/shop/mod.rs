@@ -68,7 +68,7 @@ impl Shop {
     }
 }
 
-/// Every exported table of a shop as text, without the metadata that names runs.
+/// Every exported table of a shop as text, with what tables and columns mean, without the metadata that names runs.
 pub fn exports(shop: &Shop) -> String {
     let done = Command::new("sqlite3")
         .arg(shop.path("warehouse/metrics.db"))
@@ -86,7 +86,8 @@ pub fn exports(shop: &Shop) -> String {
     text
 }
 
-fn sqlite(shop: &Shop, sql: &str) -> String {
+/// What a question to the exported database gives.
+pub fn sqlite(shop: &Shop, sql: &str) -> String {
     let done = Command::new("sqlite3").arg(shop.path("warehouse/metrics.db")).arg(sql).output().expect("starts");
     assert!(done.status.success(), "{}", String::from_utf8_lossy(&done.stderr));
     String::from_utf8(done.stdout).expect("UTF-8")

@@ -47,7 +47,7 @@ use super::rejects::{REJECT_TABLE, reject_schema};
 use crate::config::source::LogSource;
 use crate::date::{BizDate, Slot, Zone};
 use crate::lake::{Lake, TableSpec};
-use crate::progress::{Event, Reporter};
+use crate::progress::{Event, Reporter, counted};
 
 /// How much decompressed input a segment holds.
 const SEGMENT_BYTES: usize = 64 << 20;
@@ -252,7 +252,8 @@ fn rejects_spec() -> TableSpec {
 fn summary(outcome: &IngestOutcome) -> String {
     let tally = &outcome.tally;
     let rejected = tally.rejected_total();
-    let mut line = format!("{} files: {} events landed, {rejected} rejected", outcome.files_new, tally.landed);
+    let (files, events) = (counted(outcome.files_new as u64, "file"), counted(tally.landed, "event"));
+    let mut line = format!("{files}: {events} landed, {rejected} rejected");
     if rejected > 0 {
         let reasons: Vec<String> = tally.rejected.iter().map(|(reason, count)| format!("{reason} {count}")).collect();
         line.push_str(&format!(" ({})", reasons.join(", ")));

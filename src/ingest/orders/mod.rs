@@ -41,7 +41,7 @@ use super::rejects::{REJECT_TABLE, reject_schema};
 use crate::config::source::{SourceTable, TableSource};
 use crate::date::{BizDate, Slot, Zone};
 use crate::lake::{Lake, Table, TableSpec};
-use crate::progress::{Event, Reporter};
+use crate::progress::{Event, Reporter, counted};
 
 /// What is to be ingested, and by which run.
 pub struct OrdersIngest<'a> {
@@ -233,7 +233,12 @@ fn summary(outcome: &OrdersOutcome) -> String {
     let total = outcome.total();
     let line = match files {
         0 => "nothing new".to_owned(),
-        _ => format!("{files} files: {} rows landed, {} rejected", total.landed, total.rows_rejected()),
+        _ => format!(
+            "{}: {} landed, {} rejected",
+            counted(files as u64, "file"),
+            counted(total.landed, "row"),
+            total.rows_rejected()
+        ),
     };
     match outcome.failures.len() {
         0 => line,
