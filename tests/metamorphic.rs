@@ -79,7 +79,7 @@ fn the_order_in_which_days_are_delivered_does_not_matter() {
 
 /// The shop all tests begin with.
 fn settled() -> Shop {
-    let options = "--days 3 --devices 40 --events 160 --orders 6 --messy 0.4";
+    let options = "--seed 5 --days 3 --devices 40 --events 160 --orders 6 --messy 0.4";
     let options: Vec<&str> = ["--start", DAYS[0]].into_iter().chain(options.split(' ')).collect();
     let shop = Shop::sample(&options);
     reshape("settle", &shop);
