@@ -1,14 +1,17 @@
 """Compares what the tool exported with the oracle, cell by cell, and what its lake holds.
 
     python compare.py LOGS ORDERS METRICS_DB [--from D --to D] [--zone Z]
-        [--tables a,b] [--start D] [--lake DIR]
+        [--tables a,b] [--start D] [--lake DIR] [--report FILE]
 
 LOGS and ORDERS are the raw input folders, METRICS_DB the SQLite database the tool exported.
-Prints one line a table and the differences (at most 20 a table); exits 1 on any difference.
+Every table of the contract must be there, unless --tables names the ones to look at. Prints one
+line a table (its rows, the cells compared, what differs) and the differences, at most 20 a table;
+exits 1 on any difference.
 """
 
 import argparse
 import datetime as dt
+import json
 import math
 import sqlite3
 import sys
@@ -57,6 +60,7 @@ def arguments():
     parser.add_argument("--zone", default="Asia/Shanghai")
     parser.add_argument("--tables", type=lambda text: text.split(","), default=[])
     parser.add_argument("--lake", help="compare the counts of this lake too")
+    parser.add_argument("--report", help="write table -> rows, cells, differences here, as JSON")
     return parser.parse_args()
 
 
@@ -76,44 +80,60 @@ def print_sources(logs, orders):
 
 
 def compare_database(shop, args):
-    """Compares every table that both have; True when all are equal."""
-    database = sqlite3.connect(f"file:{args.metrics_db}?mode=ro", uri=True)
-    exported = {name for (name,) in database.execute("select name from sqlite_master")}
-    equal, compared = True, 0
+    """Compares the tables of the contract; True when all are there and equal."""
     for name in args.tables:
         if name not in metrics.TABLES:
             raise SystemExit(f"--tables: the contract has no `{name}`")
-    for name, table in metrics.TABLES.items():
-        if args.tables and name not in args.tables:
-            continue
-        if name not in exported:
-            print(f"{name}  not exported")
-            equal &= name not in args.tables
-            continue
-        compared += 1
-        columns = [row[1] for row in database.execute(f'pragma table_info("{name}")')]
-        expected = metrics.compute(shop, name, args.first, args.last)
-        differences = column_differences(table, columns)
-        if not differences:
-            found = exported_rows(database, name, table, args.first, args.last)
-            differences = row_differences(table, expected, found)
-        report(name, len(expected), differences)
-        equal &= not differences
+    database = sqlite3.connect(f"file:{args.metrics_db}?mode=ro", uri=True)
+    outcomes = {
+        name: compare_table(database, shop, name, args)
+        for name in metrics.TABLES
+        if not args.tables or name in args.tables
+    }
     database.close()
-    return equal and compared > 0
+    if args.report:
+        with open(args.report, "w", encoding="utf-8") as file:
+            json.dump(outcomes, file, indent=2)
+            file.write("\n")
+    print_total(outcomes)
+    return all(outcome["differences"] == 0 for outcome in outcomes.values())
 
 
-def report(name, rows, differences):
+def compare_table(database, shop, name, args):
+    """Compares one table and prints what came of it; returns its rows, cells and differences."""
+    table = metrics.TABLES[name]
+    expected = metrics.compute(shop, name, args.first, args.last)
+    columns = [row[1] for row in database.execute(f'pragma table_info("{name}")')]
+    cells = 0
+    if not columns:
+        differences = [("missing table", "not exported")]
+    else:
+        differences = column_differences(table, columns)
     if not differences:
-        print(f"{name}  {rows} rows  equal")
+        found = exported_rows(database, name, table, args.first, args.last)
+        cells, differences = row_differences(table, expected, found)
+    print_table(name, len(expected), cells, differences)
+    return {"rows": len(expected), "cells": cells, "differences": len(differences)}
+
+
+def print_table(name, rows, cells, differences):
+    what = f"{name}  {rows} rows  {cells} cells"
+    if not differences:
+        print(f"{what}  equal")
         return
     kinds = Counter(kind for kind, _ in differences)
     totals = ", ".join(f"{count} {kind}" for kind, count in kinds.items())
-    print(f"{name}  {rows} rows  DIFFERENT: {totals}")
+    print(f"{what}  DIFFERENT: {totals}")
     for kind, text in differences[:SHOWN]:
-        print(f"    {kind}: {text}")
+        print(f"    {name}: {kind}: {text}")
     if len(differences) > SHOWN:
         print(f"    … and {len(differences) - SHOWN} more")
+
+
+def print_total(outcomes):
+    rows = sum(outcome["rows"] for outcome in outcomes.values())
+    cells = sum(outcome["cells"] for outcome in outcomes.values())
+    print(f"{len(outcomes)} tables  {rows} rows  {cells} cells")
 
 
 def column_differences(table, columns):
@@ -139,7 +159,7 @@ def exported_rows(database, name, table, first, last):
 
 
 def row_differences(table, expected, found):
-    """A list of (kind, text) for every missing row, extra row and unequal cell."""
+    """The cells compared, and (kind, text) for every missing row, extra row and unequal cell."""
 
     def keyed(rows, what):
         by_key = {}
@@ -151,6 +171,7 @@ def row_differences(table, expected, found):
         return by_key
 
     differences = []
+    cells = 0
     ours, theirs = keyed(expected, "oracle"), keyed(found, "exported")
     for key in sorted(ours.keys() | theirs.keys(), key=repr):
         if key not in theirs:
@@ -158,6 +179,7 @@ def row_differences(table, expected, found):
         elif key not in ours:
             differences.append(("extra row", f"{show_key(table, key)} {show_row(theirs[key])}"))
         else:
+            cells += len(table.types)
             for column, kind in table.types.items():
                 ours_cell, theirs_cell = ours[key][column], theirs[key][column]
                 if not cell_equal(kind, ours_cell, theirs_cell):
@@ -166,7 +188,7 @@ def row_differences(table, expected, found):
                         f" oracle {exported_text(ours_cell)}, exported {theirs_cell!r}"
                     )
                     differences.append(("cell", text))
-    return differences
+    return cells, differences
 
 
 def cell_equal(kind, ours, theirs):

@@ -1,5 +1,7 @@
 //! A project in a folder of its own with a small simulated shop, driven through the binary.
 
+#![allow(dead_code, reason = "each file of tests uses a part of it")]
+
 use std::fs;
 use std::path::Path;
 use std::process::{Command, Output};
@@ -21,8 +23,12 @@ impl Shop {
         copy(&root.join("conf"), &shop.folder.path().join("conf"));
         shop.edit("conf/warehouse.toml", "sample-logs/user_action", "in/user_action");
         shop.edit("conf/warehouse.toml", "sample-logs/orders", "in/orders");
-        let mut arguments =
-            vec!["sample", "--quiet", "--out", "in", "--goods", "30", "--seed", "3", "--start", "2026-01-01"];
+        let mut arguments = vec!["sample", "--quiet", "--out", "in"];
+        for usual in [["--goods", "30"], ["--seed", "3"], ["--start", "2026-01-01"]] {
+            if !options.contains(&usual[0]) {
+                arguments.extend(usual);
+            }
+        }
         arguments.extend(options);
         shop.succeeds(&arguments);
         shop
@@ -100,9 +106,10 @@ pub fn python(arguments: &[&str]) -> Output {
     Command::new(python).args(arguments).current_dir(env!("CARGO_MANIFEST_DIR")).output().expect("Python starts")
 }
 
-fn copy(from: &Path, to: &Path) {
+/// Copies a folder with all that is in it.
+pub fn copy(from: &Path, to: &Path) {
     fs::create_dir_all(to).expect("a folder");
-    for entry in fs::read_dir(from).expect("a folder") {
+    for entry in fs::read_dir(from).unwrap_or_else(|error| panic!("{}: {error}", from.display())) {
         let entry = entry.expect("an entry");
         let target = to.join(entry.file_name());
         if entry.path().is_dir() {
