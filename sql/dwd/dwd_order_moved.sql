@@ -3,6 +3,7 @@
 -- All days have to be looked at for these few; every other order is settled within its own day.
 --
 -- grain:  file, row_number
+-- check:  dt is not distinct from cast(order_date as date)
 -- check:  not is_version or valid_from is null or valid_to is null or valid_from < valid_to
 -- check:  select order_id, count(*) filter (where is_current) as current
 --         from dwd_order_moved

@@ -8,6 +8,7 @@ use arrow::array::{AsArray, RecordBatch};
 use arrow::compute::concat_batches;
 use arrow::datatypes::Int64Type;
 use datafusion::common::{ParamValues, ScalarValue};
+use datafusion::dataframe::DataFrame;
 use datafusion::execution::context::SessionContext;
 
 use crate::date::{BizDate, Slot};
@@ -99,8 +100,10 @@ pub async fn run(session: &SessionContext, model: &str, checks: &[Check], slots:
         };
         let runs: Vec<Option<Slot>> =
             if sql.contains("$dt") { slots.iter().copied().map(Some).collect() } else { vec![None] };
+        let frame = session.sql(&sql).await.with_context(|| check.origin.clone())?;
         for slot in runs {
-            if let Some((count, sample)) = violating(session, &sql, slot).await.with_context(|| check.origin.clone())? {
+            let found = violating(frame.clone(), slot).await.with_context(|| check.origin.clone())?;
+            if let Some((count, sample)) = found {
                 violations.push(violation(check, &text, count, sample));
                 break;
             }
@@ -121,7 +124,7 @@ async fn check_rows(session: &SessionContext, model: &str, checks: &[(&Check, &s
         let count: i64 = batches.iter().map(|b| b.column(index).as_primitive::<Int64Type>().value(0)).sum();
         if count > 0 {
             let sql = format!("select * from {model} where ({text}) is false limit {SHOWN_ROWS}");
-            let sample = violating(session, &sql, None).await?.map(|(_, sample)| sample).unwrap_or_default();
+            let sample = violating(session.sql(&sql).await?, None).await?.map(|(_, sample)| sample).unwrap_or_default();
             violations.push(violation(check, text, count.unsigned_abs(), sample));
         }
     }
@@ -133,8 +136,7 @@ fn violation(check: &Check, text: &str, rows: u64, sample: String) -> Violation 
     Violation { check: text, severity: check.severity, origin: check.origin.clone(), rows, sample }
 }
 
-async fn violating(session: &SessionContext, sql: &str, slot: Option<Slot>) -> Result<Option<(u64, String)>> {
-    let mut frame = session.sql(sql).await?;
+async fn violating(mut frame: DataFrame, slot: Option<Slot>) -> Result<Option<(u64, String)>> {
     if let Some(slot) = slot {
         let dt = ScalarValue::Date32(slot.map(BizDate::days));
         frame = frame.with_param_values(ParamValues::from(vec![("dt", dt)]))?;

@@ -1,6 +1,6 @@
 //! One Delta table: creating it, its snapshot, its files, staging into its folder.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 
 use anyhow::{Context, Result, bail};
@@ -180,6 +180,18 @@ impl Table {
     /// All its columns, `dt` included.
     pub fn schema(&self) -> &SchemaRef {
         &self.schema
+    }
+
+    /// One sentence of what a row is, as the lake has it.
+    pub fn description(&self) -> String {
+        let snapshot = self.delta.snapshot().ok();
+        snapshot.and_then(|snapshot| snapshot.metadata().description().map(str::to_owned)).unwrap_or_default()
+    }
+
+    /// What its columns mean, by name, as the lake has it.
+    pub fn comments(&self) -> BTreeMap<String, String> {
+        let comment = |field: &Arc<Field>| Some((field.name().clone(), field.metadata().get("comment")?.clone()));
+        self.schema.fields().iter().filter_map(comment).collect()
     }
 
     /// Whether each day has a folder of its own (`dt` is then no column of the files).

@@ -3,14 +3,14 @@
 use std::collections::BTreeMap;
 
 use datafusion::sql::sqlparser::ast::{Expr, Ident, Query, Select, SelectItem, SetExpr, Spanned};
-use datafusion::sql::sqlparser::tokenizer::{Token, Whitespace};
+use datafusion::sql::sqlparser::tokenizer::{Token, TokenWithSpan, Whitespace};
 
 use super::ColumnDoc;
 use super::formula::{expression, formula};
-use super::sql::{SqlError, ident_text, place, tokens};
+use super::sql::{SqlError, ident_text, place};
 
 /// The columns of a query's last SELECT, of the first part when it is a union.
-pub fn columns(query: &Query, text: &str) -> Result<Vec<ColumnDoc>, SqlError> {
+pub fn columns(query: &Query, tokens: &[TokenWithSpan]) -> Result<Vec<ColumnDoc>, SqlError> {
     let selects = last_selects(query)?;
     let mut named: Vec<(String, (usize, usize))> = Vec::new();
     for (nth, select) in selects.iter().enumerate() {
@@ -25,20 +25,22 @@ pub fn columns(query: &Query, text: &str) -> Result<Vec<ColumnDoc>, SqlError> {
             named.push(column);
         }
     }
-    let comments = comments(text);
+    let comments = comments(tokens);
     let ends: Vec<usize> = named.iter().map(|(_, (line, _))| *line).collect();
-    let ctes = query.with.as_ref().map_or(&[][..], |with| &with.cte_tables);
-    // The parts of a union each have a formula of their own.
-    let computed = |at: usize| match selects.as_slice() {
-        [select] => expression(select.projection.get(at)?).and_then(|expr| formula(expr, select, ctes)),
-        _ => None,
-    };
     let docs = named.into_iter().enumerate().map(|(at, (name, (line, _)))| {
         // Of several columns on a line the comment is about the last, if about any.
         let alone = ends.get(at + 1) != Some(&line);
-        ColumnDoc { name, comment: comments.get(&line).filter(|_| alone).cloned(), formula: computed(at) }
+        ColumnDoc { name, comment: comments.get(&line).filter(|_| alone).cloned() }
     });
     Ok(docs.collect())
+}
+
+/// How each column of a query's last SELECT is computed, in order; none of a union, whose parts differ.
+pub fn formulas(query: &Query) -> Vec<Option<String>> {
+    let Ok(selects) = last_selects(query) else { return Vec::new() };
+    let [select] = selects.as_slice() else { return Vec::new() };
+    let ctes = query.with.as_ref().map_or(&[][..], |with| &with.cte_tables);
+    select.projection.iter().map(|item| formula(expression(item)?, select, ctes)).collect()
 }
 
 /// The SELECTs whose rows are the output, in the order of the text.
@@ -81,10 +83,10 @@ fn column(item: &SelectItem) -> Result<(String, (usize, usize)), SqlError> {
 }
 
 /// The comments of a text that follow something on their line, by line.
-fn comments(text: &str) -> BTreeMap<usize, String> {
+fn comments(tokens: &[TokenWithSpan]) -> BTreeMap<usize, String> {
     let mut found = BTreeMap::new();
-    for token in tokens(text).unwrap_or_default() {
-        if let Token::Whitespace(Whitespace::SingleLineComment { comment, .. }) = token.token {
+    for token in tokens {
+        if let Token::Whitespace(Whitespace::SingleLineComment { comment, .. }) = &token.token {
             let comment = comment.trim();
             if !comment.is_empty() {
                 found.insert(place(token.span.start).0, comment.to_owned());
@@ -103,7 +105,7 @@ mod tests {
     fn of(sql: &str) -> Result<Vec<ColumnDoc>, SqlError> {
         let statements = parse_statements(sql).expect("SQL");
         let Some(Statement::Query(query)) = statements.first() else { panic!("a query") };
-        columns(query, sql)
+        columns(query, &crate::model::sql::tokens(sql).expect("tokens"))
     }
 
     #[test]

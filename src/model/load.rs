@@ -15,7 +15,9 @@ use super::meaning::meaning;
 use super::range::add;
 use super::reads::{Catalog, Ranges, ranges};
 use super::relation::HasDt;
-use super::sql::{SqlError, ident_text, parse_expression, parse_statements, place, table_place, table_text};
+use super::sql::{
+    SqlError, ident_text, parse_expression, parse_statements, parse_tokens, place, table_place, table_text, tokens,
+};
 use super::{Check, CheckKind, ColumnDoc, DayRange, LATEST_SNAPSHOT, Layer, Model, Read, Severity};
 
 /// What gives another result at another time or by chance; a rebuilt partition would not be the same.
@@ -51,8 +53,11 @@ pub(super) fn load_alone(path: &str, text: &str) -> Result<Model, Diagnostic> {
     let whole_file = |message: String| Diagnostic::at(path, text, (0, 0), message);
     let (layer, name) = layer_and_name(path).map_err(whole_file)?;
     let header = parse_header(path, text)?;
-    let ast = one_query(text).map_err(|error| diagnose(path, text, error))?;
-    let columns = columns(&ast, text).map_err(|error| diagnose(path, text, error))?;
+    // Cut into tokens once: a project has many models, and every command loads them.
+    let tokens = tokens(text).map_err(|error| diagnose(path, text, error))?;
+    let statements = parse_tokens(&tokens, text);
+    let ast = statements.and_then(the_query).map_err(|error| diagnose(path, text, error))?;
+    let columns = columns(&ast, &tokens).map_err(|error| diagnose(path, text, error))?;
     let words = inspect(ast.as_ref()).map_err(|error| diagnose(path, text, error))?;
     if header.description.is_empty() {
         let hint = "begin the file with a comment, for instance `-- Visitors active on the day.`";
@@ -81,7 +86,7 @@ pub(super) fn load_alone(path: &str, text: &str) -> Result<Model, Diagnostic> {
     }
     let tags = listed(&header, "tags");
     Ok(Model {
-        meaning: meaning(text, &grain, &checks),
+        meaning: meaning(&tokens, &grain, &checks),
         name,
         layer,
         path: path.to_owned(),
@@ -163,7 +168,11 @@ fn diagnose(path: &str, text: &str, error: SqlError) -> Diagnostic {
 
 /// The one query that a text is.
 fn one_query(text: &str) -> Result<Box<Query>, SqlError> {
-    let statements = parse_statements(text)?;
+    the_query(parse_statements(text)?)
+}
+
+/// The one query among the statements of a text.
+fn the_query(statements: Vec<Statement>) -> Result<Box<Query>, SqlError> {
     let wrong = |message: String| Err(SqlError { message, place: (0, 0) });
     let count = statements.len();
     let Some(first) = statements.into_iter().next() else { return wrong("there is no SELECT".to_owned()) };

@@ -10,7 +10,7 @@ use super::{Check, Severity};
 const FORM: &str = "strata model 1";
 
 /// The hash of a model's SQL, grain and checks.
-pub fn meaning(sql: &str, grain: &[String], checks: &[Check]) -> u64 {
+pub fn meaning(sql: &[TokenWithSpan], grain: &[String], checks: &[Check]) -> u64 {
     let mut text = String::from(FORM);
     let mut part = |kind: &str, value: &str| {
         text.push('\u{1}');
@@ -18,7 +18,7 @@ pub fn meaning(sql: &str, grain: &[String], checks: &[Check]) -> u64 {
         text.push('\u{2}');
         text.push_str(value);
     };
-    part("sql", &canonical(sql));
+    part("sql", &spelled(sql));
     for column in grain {
         part("grain", column);
     }
@@ -34,8 +34,11 @@ pub fn meaning(sql: &str, grain: &[String], checks: &[Check]) -> u64 {
 
 /// The tokens of a text, words in lower case, separated by one space; the text itself when it has no tokens.
 pub fn canonical(sql: &str) -> String {
-    let Ok(tokens) = tokens(sql) else { return sql.to_owned() };
-    let mut text = String::with_capacity(sql.len());
+    tokens(sql).map_or_else(|_| sql.to_owned(), |tokens| spelled(&tokens))
+}
+
+fn spelled(tokens: &[TokenWithSpan]) -> String {
+    let mut text = String::new();
     for TokenWithSpan { token, .. } in tokens {
         match token {
             Token::Whitespace(_) | Token::EOF => continue,
@@ -52,7 +55,7 @@ mod tests {
     use super::*;
 
     fn of(sql: &str) -> u64 {
-        meaning(sql, &["dt".to_owned()], &[])
+        meaning(&tokens(sql).expect("tokens"), &["dt".to_owned()], &[])
     }
 
     #[test]
@@ -78,7 +81,8 @@ mod tests {
         ] {
             assert_ne!(of(other), plain, "{other}");
         }
-        assert_ne!(meaning("select 1", &["a".into()], &[]), meaning("select 1", &["b".into()], &[]));
+        let sql = tokens("select 1").expect("tokens");
+        assert_ne!(meaning(&sql, &["a".into()], &[]), meaning(&sql, &["b".into()], &[]));
     }
 
     #[test]

@@ -197,11 +197,14 @@ pub struct ColumnDoc {
     pub name: String,
     /// The comment on its line of the last SELECT.
     pub comment: Option<String>,
-    /// The expression that computes it; none where it is a column of a table as it is.
-    pub formula: Option<String>,
 }
 
 impl Model {
+    /// How each of its columns is computed, in order: an expression, or none where it is a column of a table as it is.
+    pub fn formulas(&self) -> Vec<Option<String>> {
+        columns::formulas(&self.ast)
+    }
+
     /// Whether rows fall into partitions by a column `dt`.
     pub fn is_partitioned(&self) -> bool {
         self.columns.iter().any(|column| column.name == "dt")

@@ -53,6 +53,12 @@ pub fn parse_statements(text: &str) -> Result<Vec<Statement>, SqlError> {
     Parser::parse_sql(&GenericDialect {}, text).map_err(|error| SqlError::from(error).placed_in(text))
 }
 
+/// The statements of a text whose tokens are known.
+pub fn parse_tokens(tokens: &[TokenWithSpan], text: &str) -> Result<Vec<Statement>, SqlError> {
+    let mut parser = Parser::new(&GenericDialect {}).with_tokens_with_locations(tokens.to_vec());
+    parser.parse_statements().map_err(|error| SqlError::from(error).placed_in(text))
+}
+
 /// The one expression that a text is.
 pub fn parse_expression(text: &str) -> Result<Expr, SqlError> {
     within_limit(text)?;

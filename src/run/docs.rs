@@ -125,12 +125,13 @@ impl Page<'_> {
     fn columns(&self, text: &mut String, model: &Model) -> std::fmt::Result {
         write!(text, "\n| column | type | meaning | formula |\n|---|---|---|---|\n")?;
         let schema = self.schemas.get(&model.name);
+        let mut formulas = model.formulas().into_iter();
         for column in &model.columns {
+            let formula = formulas.next().flatten();
             let field = schema.and_then(|schema| schema.field_with_name(&column.name).ok());
             let kind = field.map(|field| sql_type(field.data_type())).unwrap_or_default();
             let meaning = prose(column.comment.as_deref().unwrap_or_default());
-            let formula =
-                column.formula.as_deref().map(|text| code(&cut(text)).replace('|', "\\|")).unwrap_or_default();
+            let formula = formula.as_deref().map(|text| code(&cut(text)).replace('|', "\\|")).unwrap_or_default();
             writeln!(text, "| {} | {kind} | {meaning} | {formula} |", code(&column.name))?;
         }
         Ok(())

@@ -16,7 +16,8 @@ use crate::error::{Advice, Exit, render};
 use crate::export::{ExportRun, ExportTable, Exported, to_sqlite};
 use crate::ingest::logs::{LogsIngest, ingest_logs};
 use crate::ingest::orders::{OrdersIngest, ingest_orders};
-use crate::plan::States;
+use crate::model::Model;
+use crate::plan::{States, TableState};
 use crate::progress::{Event, counted};
 
 /// Takes in what is new at the wanted sources; a failing source is told, and the others go on. Says which tables lack
@@ -202,9 +203,12 @@ async fn export_one(
         let state = recorded.states.get(&model.name);
         let slots = state.into_iter().flat_map(|state| &state.slots).filter(|(slot, _)| has_place(slot));
         let slots = slots.map(|(slot, s)| (*slot, (s.version, s.rows))).collect();
-        let comments = model.columns.iter().filter_map(|c| Some((c.name.clone(), c.comment.clone()?))).collect();
-        let (key, description) = (model.grain.clone(), model.description.clone());
-        tables.push(ExportTable { table, key, description, comments, slots });
+        let (description, comments) = match state {
+            Some(state) if is_made_by(state, model) => (model.description.clone(), comments_of(model)),
+            // What is published is an earlier model's, and so is what it means.
+            _ => (table.description(), table.comments()),
+        };
+        tables.push(ExportTable { table, key: model.grain.clone(), description, comments, slots });
     }
     let run = ExportRun {
         run: ctx.run.clone(),
@@ -212,4 +216,14 @@ async fn export_one(
         data_as_of: recorded.last_arrival.map(|day| day.to_string()).unwrap_or_default(),
     };
     to_sqlite(path, &project.engine, tables, &run).await
+}
+
+/// Whether all that is published of a model was made by what it means now.
+fn is_made_by(state: &TableState, model: &Model) -> bool {
+    let mut made_from = state.slots.values().filter_map(|slot| slot.fingerprint.as_ref()).chain(&state.whole);
+    made_from.all(|fingerprint| fingerprint.meaning == model.meaning)
+}
+
+fn comments_of(model: &Model) -> BTreeMap<String, String> {
+    model.columns.iter().filter_map(|column| Some((column.name.clone(), column.comment.clone()?))).collect()
 }
