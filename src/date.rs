@@ -18,6 +18,11 @@ pub struct BizDate(i32);
 /// The key of a partition: a business day, or `None` for rows that belong to no day.
 pub type Slot = Option<BizDate>;
 
+/// A partition in words: its day, or `no day`.
+pub fn slot_words(slot: Slot) -> String {
+    slot.map_or_else(|| "no day".to_owned(), |day| day.to_string())
+}
+
 impl BizDate {
     /// Makes a date from days since 1970-01-01, as Arrow's `Date32` counts them.
     pub const fn from_days(days: i32) -> Self {

@@ -33,6 +33,8 @@ pub enum Event {
     ModelBuilt {
         /// The model.
         model: String,
+        /// Whether it is made by the day, and not in one go.
+        by_day: bool,
         /// The first and the last of the partitions.
         slots: (Slot, Slot),
         /// How many of them there are, and how many of these changed.

@@ -3,15 +3,19 @@
 -- grain:  order_id
 -- check:  not (is_valid and (is_cancelled or is_refunded))
 -- check:  dt is not distinct from cast(order_date as date)
--- check:  select landed, kept
---         from (select count(distinct order_id) as landed from ods_user_order)
---         cross join (select count(*) as kept from dwd_order)
---         where landed <> kept
+-- check:  select latest, kept
+--         from (
+--             select count(*) as latest
+--             from dwd_order_history
+--             where (dt is not distinct from $dt) and is_current
+--         )
+--         cross join (select count(*) as kept from dwd_order where dt is not distinct from $dt)
+--         where latest <> kept
 -- warn:   status <> 'unknown'
 -- tags:   orders
 
 with latest as (
-    select * from dwd_order_history where is_current
+    select * from dwd_order_history where (dt is not distinct from $dt) and is_current
 ),
 
 status as (
@@ -19,7 +23,7 @@ status as (
 )
 
 select
-    latest.dt, -- day of order_date, NULL on no day
+    $dt as dt, -- day of order_date, NULL on no day
     latest.order_id, -- the order
     latest.order_date, -- when it was placed
     latest.user_id, -- who placed it

@@ -10,7 +10,7 @@ use arrow::datatypes::Int64Type;
 use datafusion::common::{ParamValues, ScalarValue};
 use datafusion::execution::context::SessionContext;
 
-use crate::date::BizDate;
+use crate::date::{BizDate, Slot};
 
 /// How many violating rows are counted.
 const COUNTED_ROWS: usize = 10_000;
@@ -34,7 +34,7 @@ pub enum Rule {
     Unique(Vec<String>),
     /// A boolean expression that is true or NULL for each row.
     Row(String),
-    /// A query that returns the violating rows; with `$dt` it runs once a day.
+    /// A query that returns the violating rows; with `$dt` it runs once a partition, `$dt` being NULL for that of no day.
     Query(String),
 }
 
@@ -75,7 +75,7 @@ impl std::fmt::Display for Violation {
 ///
 /// # Errors
 /// When a check itself cannot be run (wrong SQL, storage).
-pub async fn run(session: &SessionContext, model: &str, checks: &[Check], days: &[BizDate]) -> Result<Vec<Violation>> {
+pub async fn run(session: &SessionContext, model: &str, checks: &[Check], slots: &[Slot]) -> Result<Vec<Violation>> {
     let mut violations = Vec::new();
     let rows: Vec<(&Check, &str)> = checks
         .iter()
@@ -97,10 +97,10 @@ pub async fn run(session: &SessionContext, model: &str, checks: &[Check], days: 
             }
             Rule::Query(sql) => (sql.clone(), sql.clone()),
         };
-        let runs: Vec<Option<BizDate>> =
-            if sql.contains("$dt") { days.iter().copied().map(Some).collect() } else { vec![None] };
-        for day in runs {
-            if let Some((count, sample)) = violating(session, &sql, day).await.with_context(|| check.origin.clone())? {
+        let runs: Vec<Option<Slot>> =
+            if sql.contains("$dt") { slots.iter().copied().map(Some).collect() } else { vec![None] };
+        for slot in runs {
+            if let Some((count, sample)) = violating(session, &sql, slot).await.with_context(|| check.origin.clone())? {
                 violations.push(violation(check, &text, count, sample));
                 break;
             }
@@ -133,10 +133,10 @@ fn violation(check: &Check, text: &str, rows: u64, sample: String) -> Violation 
     Violation { check: text, severity: check.severity, origin: check.origin.clone(), rows, sample }
 }
 
-async fn violating(session: &SessionContext, sql: &str, day: Option<BizDate>) -> Result<Option<(u64, String)>> {
+async fn violating(session: &SessionContext, sql: &str, slot: Option<Slot>) -> Result<Option<(u64, String)>> {
     let mut frame = session.sql(sql).await?;
-    if let Some(day) = day {
-        let dt = ScalarValue::Date32(Some(day.days()));
+    if let Some(slot) = slot {
+        let dt = ScalarValue::Date32(slot.map(BizDate::days));
         frame = frame.with_param_values(ParamValues::from(vec![("dt", dt)]))?;
     }
     // Enough to know that it is wrong: a broken grain may violate millions of times.

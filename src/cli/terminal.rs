@@ -219,8 +219,9 @@ impl Reporter for Terminal {
                 }
             }
             Event::StepFinished { step, line } => self.finish(&step, &line),
-            Event::ModelBuilt { model, slots, partitions, changed, rows, elapsed } => {
-                let line = wording::model_line(&model, slots, (partitions, changed), rows, elapsed);
+            Event::ModelBuilt { model, by_day, slots, partitions, changed, rows, elapsed } => {
+                let days = wording::range(slots, partitions, by_day);
+                let line = wording::model_line(&model, &days, (partitions, changed), rows, elapsed);
                 let fields = json!({
                     "model": model,
                     "from": slots.0, "to": slots.1,

@@ -21,12 +21,12 @@ pub fn duration(elapsed: Duration) -> String {
 /// The line of a model that was built: `dws_visitor_day  2026-01-05  41,203 rows  0.21 s`.
 pub fn model_line(
     model: &str,
-    slots: (Slot, Slot),
+    days: &str,
     (partitions, changed): (usize, usize),
     rows: u64,
     elapsed: Duration,
 ) -> String {
-    let mut line = format!("{model:<28}  {}", range(slots, partitions));
+    let mut line = format!("{model:<28}  {days}");
     line.push_str(&format!("  {}  {}", counted(rows, "row"), duration(elapsed)));
     if changed == 0 {
         line.push_str("  unchanged");
@@ -36,8 +36,10 @@ pub fn model_line(
     line
 }
 
-fn range(slots: (Slot, Slot), partitions: usize) -> String {
+/// The partitions that were built, of a model that is made by the day or in one go.
+pub fn range(slots: (Slot, Slot), partitions: usize, by_day: bool) -> String {
     match slots {
+        (None, None) if by_day => "no day".to_owned(),
         (None, None) => "whole".to_owned(),
         (Some(first), Some(last)) if first == last => first.to_string(),
         (Some(first), Some(last)) => format!("{first}..{last}  {}", counted(partitions as u64, "day")),
@@ -95,7 +97,10 @@ mod tests {
 
     #[test]
     fn a_model_has_a_line_with_its_days_rows_and_time() {
-        let line = |slots, counts| model_line("dws_visitor_day", slots, counts, 41_203, Duration::from_millis(210));
+        let line = |slots, counts: (usize, usize)| {
+            let days = range(slots, counts.0, false);
+            model_line("dws_visitor_day", &days, counts, 41_203, Duration::from_millis(210))
+        };
         let (first, last) = (day("2026-01-01"), day("2026-01-16"));
         assert_eq!(line((first, first), (1, 1)), "dws_visitor_day               2026-01-01  41,203 rows  0.21 s");
         assert_eq!(
@@ -107,6 +112,7 @@ mod tests {
             line((None, last), (17, 17)),
             "dws_visitor_day               ..2026-01-16  17 partitions  41,203 rows  0.21 s"
         );
+        assert_eq!(range((None, None), 1, true), "no day");
     }
 
     #[test]

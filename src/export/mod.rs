@@ -37,7 +37,7 @@ pub struct ExportTable {
     pub description: String,
     /// What its columns mean, by name.
     pub comments: BTreeMap<String, String>,
-    /// Its partitions in the lake: version and rows.
+    /// Its partitions in the lake, version and rows: days, or the one of a table without `dt`.
     pub slots: BTreeMap<Slot, (u64, u64)>,
 }
 

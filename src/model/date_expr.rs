@@ -5,7 +5,7 @@ use std::fmt;
 
 use chrono::Datelike;
 
-use crate::date::BizDate;
+use crate::date::{BizDate, Slot};
 
 /// A date computed from the business day that is being built.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -101,15 +101,16 @@ impl DateExpr {
         }
     }
 
-    /// The date for one business day.
-    pub fn eval(&self, dt: BizDate) -> BizDate {
+    /// The date for one value of `$dt`; what follows from no day is no date.
+    pub fn eval(&self, dt: Slot) -> Option<BizDate> {
         match self {
             Self::Day => dt,
-            Self::Literal(date) => *date,
-            Self::Shift { of, months, days } => of.eval(dt).plus_months(*months).plus_days(*days),
-            Self::StartOf(period, of) => period.start(of.eval(dt)),
-            Self::Least(all) => all.iter().map(|e| e.eval(dt)).min().unwrap_or(dt),
-            Self::Greatest(all) => all.iter().map(|e| e.eval(dt)).max().unwrap_or(dt),
+            Self::Literal(date) => Some(*date),
+            Self::Shift { of, months, days } => Some(of.eval(dt)?.plus_months(*months).plus_days(*days)),
+            Self::StartOf(period, of) => of.eval(dt).map(|date| period.start(date)),
+            // As the engine has it: the least and the greatest of those that are not NULL.
+            Self::Least(all) => all.iter().filter_map(|e| e.eval(dt)).min(),
+            Self::Greatest(all) => all.iter().filter_map(|e| e.eval(dt)).max(),
         }
     }
 
@@ -239,6 +240,10 @@ mod tests {
         DateExpr::Day.shifted(0, n)
     }
 
+    fn on(expr: &DateExpr, dt: BizDate) -> BizDate {
+        expr.eval(Some(dt)).expect("a date on a day")
+    }
+
     fn start(period: Period) -> DateExpr {
         DateExpr::StartOf(period, Box::new(DateExpr::Day))
     }
@@ -246,20 +251,20 @@ mod tests {
     #[test]
     fn periods_begin_on_monday_and_on_the_first() {
         let dt = date("2026-08-16");
-        assert_eq!(start(Period::Week).eval(dt), date("2026-08-10"));
-        assert_eq!(start(Period::Month).eval(dt), date("2026-08-01"));
-        assert_eq!(start(Period::Quarter).eval(dt), date("2026-07-01"));
-        assert_eq!(start(Period::Year).eval(dt), date("2026-01-01"));
-        assert_eq!(start(Period::Week).eval(date("1969-12-31")), date("1969-12-29"));
+        assert_eq!(on(&start(Period::Week), dt), date("2026-08-10"));
+        assert_eq!(on(&start(Period::Month), dt), date("2026-08-01"));
+        assert_eq!(on(&start(Period::Quarter), dt), date("2026-07-01"));
+        assert_eq!(on(&start(Period::Year), dt), date("2026-01-01"));
+        assert_eq!(on(&start(Period::Week), date("1969-12-31")), date("1969-12-29"));
     }
 
     #[test]
     fn months_clamp_and_are_never_added_up() {
         let twice = DateExpr::Day.shifted(-1, 0).shifted(-1, 0);
-        assert_eq!(twice.eval(date("2026-03-31")), date("2026-01-28"));
-        assert_eq!(DateExpr::Day.shifted(-2, 0).eval(date("2026-03-31")), date("2026-01-31"));
-        assert_eq!(DateExpr::Day.shifted(-1, 0).shifted(0, 1).eval(date("2026-03-31")), date("2026-03-01"));
-        assert_eq!(DateExpr::Day.shifted(0, 1).shifted(-1, 0).eval(date("2026-03-30")), date("2026-02-28"));
+        assert_eq!(on(&twice, date("2026-03-31")), date("2026-01-28"));
+        assert_eq!(on(&DateExpr::Day.shifted(-2, 0), date("2026-03-31")), date("2026-01-31"));
+        assert_eq!(on(&DateExpr::Day.shifted(-1, 0).shifted(0, 1), date("2026-03-31")), date("2026-03-01"));
+        assert_eq!(on(&DateExpr::Day.shifted(0, 1).shifted(-1, 0), date("2026-03-30")), date("2026-02-28"));
         assert_eq!(DateExpr::Day.shifted(0, 3).shifted(0, -3), DateExpr::Day);
     }
 
@@ -281,8 +286,18 @@ mod tests {
         assert_eq!(days(-6).later(days(-1)), days(-1));
         assert_eq!(days(-6).earlier(DateExpr::Day.shifted(-1, 0)), DateExpr::Day.shifted(-1, 0));
         let month = start(Period::Month).later(days(-6));
-        assert_eq!(month.eval(date("2026-01-03")), date("2026-01-01"));
-        assert_eq!(month.eval(date("2026-01-31")), date("2026-01-25"));
+        assert_eq!(on(&month, date("2026-01-03")), date("2026-01-01"));
+        assert_eq!(on(&month, date("2026-01-31")), date("2026-01-25"));
+    }
+
+    #[test]
+    fn on_no_day_only_what_does_not_need_one_is_a_date() {
+        let literal = DateExpr::Literal(date("2026-01-01"));
+        assert_eq!(days(-6).eval(None), None);
+        assert_eq!(start(Period::Month).shifted(-1, 0).eval(None), None);
+        assert_eq!(DateExpr::Least(vec![days(-1), literal.clone()]).eval(None), Some(date("2026-01-01")));
+        assert_eq!(DateExpr::Greatest(vec![days(-1), days(0)]).eval(None), None);
+        assert_eq!(literal.eval(None), Some(date("2026-01-01")));
     }
 
     #[test]
@@ -296,7 +311,7 @@ mod tests {
             let (low, high) = expr.distance();
             for day in 0..1500 {
                 let dt = date("2023-01-01").plus_days(day);
-                let distance = i64::from(expr.eval(dt).days() - dt.days());
+                let distance = i64::from(on(&expr, dt).days() - dt.days());
                 assert!(low.is_some_and(|l| l <= distance) && high.is_some_and(|h| distance <= h), "{expr} on {dt}");
             }
         }

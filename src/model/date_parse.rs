@@ -178,7 +178,7 @@ mod tests {
     fn on(day: &str, text: &str) -> Option<String> {
         let expr = parse_expression(text).expect("an expression");
         let dt: BizDate = day.parse().expect("a date");
-        parse_compared_date(&expr).map(|date| date.eval(dt).to_string())
+        parse_compared_date(&expr).and_then(|date| date.eval(Some(dt))).map(|date| date.to_string())
     }
 
     #[test]

@@ -1,12 +1,13 @@
 //! What a condition says about the `dt` of the tables it joins and filters: the logic under the reads of a model.
 //!
 //! A fact is *null-rejecting*: a row in which the factor's `dt` is NULL, or the factor is absent (the null side of an
-//! outer join), does not satisfy it. The descent through joins in `joins` rests on that.
+//! outer join), does not satisfy it. The descent through joins in `joins` rests on that. The one exception is
+//! `dt is not distinct from $dt`, which such rows satisfy where `$dt` is NULL.
 
 use datafusion::sql::sqlparser::ast::{BinaryOperator, Expr};
 
 use super::date_expr::DateExpr;
-use super::date_parse::{call_arguments, parse_compared_date, string};
+use super::date_parse::{call_arguments, parse_compared_date, parse_date, string};
 use super::range::{DayRange, add, intersect};
 
 /// Longer `in` lists are not looked into.
@@ -31,6 +32,12 @@ impl Fact {
             Self::Within(id, _) => factors.contains(id),
             Self::Same(a, b) => factors.contains(a) || factors.contains(b),
         }
+    }
+
+    /// Whether rows without the factors never satisfy it.
+    pub fn rejects_absence(&self, factors: &std::ops::Range<FactorId>) -> bool {
+        let on_no_day = matches!(self, Self::Within(_, union) if union.contains(&DayRange::Own));
+        self.mentions(factors) && !on_no_day
     }
 }
 
@@ -132,6 +139,13 @@ fn comparison(expr: &Expr, columns: &impl Columns) -> Option<Fact> {
             }
             Some(Fact::Within(id, union))
         }
+        Expr::IsNotDistinctFrom(left, right) => {
+            let own = |column: &Expr, day: &Expr| {
+                let id = columns.dt_of(column)?;
+                (parse_date(day)? == DateExpr::Day).then(|| Fact::Within(id, vec![DayRange::Own]))
+            };
+            own(left, right).or_else(|| own(right, left))
+        }
         Expr::IsNotNull(expr) => Some(Fact::Within(columns.dt_of(expr)?, vec![any_day()])),
         _ => None,
     }
@@ -164,9 +178,9 @@ pub fn snapshot(expr: &Expr) -> Option<(&str, DateExpr)> {
     match expr {
         Expr::Nested(inner) => snapshot(inner),
         Expr::Function(function) => {
-            let arguments = call_arguments(function, super::snapshot::LATEST_SNAPSHOT)?;
+            let arguments = call_arguments(function, super::LATEST_SNAPSHOT)?;
             let [table, date] = arguments.as_slice() else { return None };
-            Some((string(table)?, super::date_parse::parse_date(date)?))
+            Some((string(table)?, parse_date(date)?))
         }
         _ => None,
     }
@@ -218,5 +232,5 @@ pub fn limit(
 
 /// Whether a union consists of plain ranges of days, which mean the same for every table.
 pub fn is_plain(union: &[DayRange]) -> bool {
-    union.iter().all(|range| matches!(range, DayRange::Between { .. }))
+    union.iter().all(|range| matches!(range, DayRange::Between { .. } | DayRange::Own))
 }

@@ -4,6 +4,7 @@
 //! fails one of them, and so does every row that appears because `r` is gone, for there the table is absent and facts
 //! reject that. Hence the result is the same without `r`. Which facts may be used depends on the kind of join: its own
 //! condition does not filter a preserved side, but does filter once a fact from above rejects rows without the other.
+//! A fact from above that does not reject absence says nothing to a side that can be absent.
 
 use std::ops::Range;
 
@@ -69,19 +70,22 @@ impl Tree {
             Self::Factor(id) => return found(*id, limit(above, *id, values)),
             Self::Join { kind, left, right, facts } => (*kind, left, right, facts),
         };
-        let needs = |side: &Self| above.iter().any(|fact| fact.mentions(&side.factors()));
-        let all: Vec<Fact> = above.iter().chain(own).cloned().collect();
-        let (to_left, to_right): (&[Fact], &[Fact]) = match simplified(kind, needs(left), needs(right)) {
-            JoinKind::Inner => (&all, &all),
-            JoinKind::Left => (above, &all),
-            JoinKind::Right => (&all, above),
-            JoinKind::Full => (above, above),
-            JoinKind::LeftOnly => (above, own),
-            JoinKind::RightOnly => (own, above),
-            JoinKind::Opaque => (&[], &[]),
+        let needs = |side: &Self| above.iter().any(|fact| fact.rejects_absence(&side.factors()));
+        let with_own = |above: &[Fact]| [above, own].concat();
+        let if_absent = |side: &Self| -> Vec<Fact> {
+            above.iter().filter(|fact| !fact.mentions(&side.factors())).cloned().collect()
         };
-        left.limits(to_left, values, found);
-        right.limits(to_right, values, found);
+        let (to_left, to_right) = match simplified(kind, needs(left), needs(right)) {
+            JoinKind::Inner => (with_own(above), with_own(above)),
+            JoinKind::Left => (above.to_vec(), with_own(&if_absent(right))),
+            JoinKind::Right => (with_own(&if_absent(left)), above.to_vec()),
+            JoinKind::Full => (if_absent(left), if_absent(right)),
+            JoinKind::LeftOnly => (above.to_vec(), own.clone()),
+            JoinKind::RightOnly => (own.clone(), above.to_vec()),
+            JoinKind::Opaque => (Vec::new(), Vec::new()),
+        };
+        left.limits(&to_left, values, found);
+        right.limits(&to_right, values, found);
     }
 }
 

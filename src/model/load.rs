@@ -2,18 +2,21 @@
 
 use std::ops::ControlFlow;
 
-use datafusion::sql::sqlparser::ast::{Expr, Query, Statement, Value, ValueWithSpan, Visit, Visitor};
+use datafusion::sql::sqlparser::ast::{
+    BinaryOperator, Expr, Query, Spanned, Statement, Value, ValueWithSpan, Visit, Visitor,
+};
 
 use super::columns::columns;
 use super::date_parse::DAY_PARAMETER;
 use super::diagnostic::{Diagnostic, did_you_mean};
+use super::facts::snapshot;
 use super::header::{Entry, Header, parse_header};
 use super::meaning::meaning;
-use super::reads::{Catalog, ranges};
+use super::range::add;
+use super::reads::{Catalog, Ranges, ranges};
 use super::relation::HasDt;
-use super::snapshot::check_snapshots;
-use super::sql::{SqlError, ident_text, parse_expression, parse_statements, place, table_text};
-use super::{Check, CheckKind, ColumnDoc, Layer, Model, Read, Severity};
+use super::sql::{SqlError, ident_text, parse_expression, parse_statements, place, table_place, table_text};
+use super::{Check, CheckKind, ColumnDoc, DayRange, LATEST_SNAPSHOT, Layer, Model, Read, Severity};
 
 /// What gives another result at another time or by chance; a rebuilt partition would not be the same.
 const UNSTABLE: [&str; 15] = [
@@ -51,7 +54,6 @@ pub(super) fn load_alone(path: &str, text: &str) -> Result<Model, Diagnostic> {
     let ast = one_query(text).map_err(|error| diagnose(path, text, error))?;
     let columns = columns(&ast, text).map_err(|error| diagnose(path, text, error))?;
     let words = inspect(ast.as_ref()).map_err(|error| diagnose(path, text, error))?;
-    check_snapshots(text).map_err(|error| diagnose(path, text, error))?;
     if header.description.is_empty() {
         let hint = "begin the file with a comment, for instance `-- Visitors active on the day.`";
         let wrong = Diagnostic::at(path, text, (1, 0), "the header does not say what a row is");
@@ -93,6 +95,7 @@ pub(super) fn load_alone(path: &str, text: &str) -> Result<Model, Diagnostic> {
         ast,
         uses_day,
         reads: Vec::new(),
+        dependencies: Vec::new(),
         columns,
     })
 }
@@ -104,16 +107,25 @@ pub(super) fn derive_reads(model: &mut Model, catalog: Catalog<'_>) -> Result<()
         let hint = "name tables only in FROM and JOIN of a SELECT";
         Diagnostic::at(&model.path, &model.sql, (line, 0), message).with_hint(Some(hint.to_owned()))
     };
-    let listed = |found: super::reads::Ranges| found.into_iter().map(|(table, ranges)| Read { table, ranges });
-    let reads: Vec<Read> = listed(ranges(&model.ast, catalog).map_err(|name| missed(name, 0))?).collect();
+    let listed = |found: Ranges| found.into_iter().map(|(table, ranges)| Read { table, ranges }).collect();
+    let reads = ranges(&model.ast, catalog).map_err(|name| missed(name, 0))?;
+    let mut dependencies = reads.clone();
     let mut checks = model.checks.clone();
     for check in &mut checks {
-        if let CheckKind::Query(query) = &check.kind {
-            let found = ranges(query, catalog).map_err(|name| missed(name, check.line))?;
-            check.reads = listed(found).filter(|read| read.table != model.name).collect();
+        let CheckKind::Query(query) = &check.kind else { continue };
+        let mut found = ranges(query, catalog).map_err(|name| missed(name, check.line))?;
+        found.remove(&model.name);
+        if !model.uses_day && inspect(query.as_ref()).is_ok_and(|words| words.uses_day) {
+            // It runs for every day of a table that is made in one go.
+            found.values_mut().for_each(|union| *union = vec![DayRange::All]);
         }
+        for (table, union) in &found {
+            let all = dependencies.entry(table.clone()).or_default();
+            union.iter().for_each(|range| add(all, range.clone()));
+        }
+        check.reads = listed(found);
     }
-    (model.reads, model.checks) = (reads, checks);
+    (model.reads, model.dependencies, model.checks) = (listed(reads), listed(dependencies), checks);
     Ok(())
 }
 
@@ -203,7 +215,6 @@ fn check(
         _ => diagnose(path, text, error),
     };
     let first = value.split(|c: char| !c.is_ascii_alphanumeric()).next().unwrap_or_default().to_ascii_lowercase();
-    check_snapshots(&sql).map_err(wrong)?;
     let kind = if first == "select" || first == "with" {
         let query = one_query(&sql).map_err(wrong)?;
         inspect(query.as_ref()).map_err(wrong)?;
@@ -236,7 +247,8 @@ struct Words {
     columns: Vec<(String, (usize, usize))>,
 }
 
-/// Looks through a piece of SQL; complains about unknown parameters and about functions that are not repeatable.
+/// Looks through a piece of SQL; complains about unknown parameters, about functions that are not repeatable, and about
+/// snapshots of which it cannot be told before the query runs which they are.
 fn inspect(sql: &impl Visit) -> Result<Words, SqlError> {
     let mut words = Words::default();
     match sql.visit(&mut words) {
@@ -268,10 +280,23 @@ impl Visitor for Words {
     fn pre_visit_expr(&mut self, expr: &Expr) -> ControlFlow<Self::Break> {
         match expr {
             Expr::Identifier(ident) => self.columns.push((ident_text(ident), place(ident.span.start))),
-            Expr::Function(function) if UNSTABLE.contains(&table_text(&function.name).as_str()) => {
-                let message = format!("`{}` does not give the same result every time", table_text(&function.name));
-                let place = super::sql::table_place(&function.name);
-                return ControlFlow::Break(Box::new(SqlError { message, place }));
+            Expr::Function(function) => {
+                let name = table_text(&function.name);
+                let message = if UNSTABLE.contains(&name.as_str()) {
+                    format!("`{name}` does not give the same result every time")
+                } else if name == LATEST_SNAPSHOT && snapshot(expr).is_none() {
+                    format!("expected {LATEST_SNAPSHOT}('<table>', <date that follows from $dt>)")
+                } else {
+                    return ControlFlow::Continue(());
+                };
+                return ControlFlow::Break(Box::new(SqlError { message, place: table_place(&function.name) }));
+            }
+            Expr::IsDistinctFrom(_, right) | Expr::IsNotDistinctFrom(_, right)
+                if matches!(&**right, Expr::BinaryOp { op: BinaryOperator::And | BinaryOperator::Or, .. }) =>
+            {
+                let message =
+                    "put `… is [not] distinct from …` in parentheses: it takes in all that follows".to_owned();
+                return ControlFlow::Break(Box::new(SqlError { message, place: place(right.span().start) }));
             }
             _ => {}
         }

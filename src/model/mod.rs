@@ -20,7 +20,6 @@ mod reads;
 mod relation;
 mod scope;
 mod select;
-mod snapshot;
 mod sql;
 
 use std::fmt;
@@ -37,10 +36,12 @@ pub use load::{load_model, tables_in};
 pub use project::Models;
 pub use range::{DayRange, Partitions, Span, merge};
 pub use select::select;
-pub use snapshot::bind_snapshots;
 pub use sql::{SqlError, parse_statements, table_text};
 
 use crate::date::Slot;
+
+/// The function that answers with the latest partition of a table on or before a date.
+const LATEST_SNAPSHOT: &str = "latest_snapshot";
 
 /// The function that answers with the first loaded day of a source, and the name of that answer as an input of models.
 pub const FIRST_LOADED_DAY: &str = "first_loaded_day";
@@ -126,6 +127,8 @@ pub struct Model {
     pub uses_day: bool,
     /// What it reads, by table name; itself included when it reads its own past.
     pub reads: Vec<Read>,
+    /// What its partitions depend on, by table name: what it reads and what its checks read, together.
+    pub dependencies: Vec<Read>,
     /// Its columns in order.
     pub columns: Vec<ColumnDoc>,
     /// A hash of what it means: equal as long as only comments, white space and case change.
@@ -204,6 +207,16 @@ impl Model {
         self.columns.iter().any(|column| column.name == "dt")
     }
 
+    /// Whether it has rows on no day where what it reads has: it reads the partition of the slot that is built.
+    pub fn covers_no_day(&self) -> bool {
+        self.own_reads().next().is_some()
+    }
+
+    /// The inputs of which it reads the partition of the slot that is built, be that no day.
+    pub fn own_reads(&self) -> impl Iterator<Item = &Read> {
+        self.reads.iter().filter(|read| read.ranges.contains(&DayRange::Own))
+    }
+
     /// Whether it reads its own past, and hence must be built in the order of the days.
     pub fn reads_itself(&self) -> bool {
         self.reads.iter().any(|read| read.table == self.name)
@@ -214,10 +227,9 @@ impl Model {
         self.reads.iter().filter(|read| read.table != self.name)
     }
 
-    /// The tables that its checks read and it does not.
-    pub fn check_inputs(&self) -> impl Iterator<Item = &Read> {
-        let new = |read: &&Read| self.reads.iter().all(|other| other.table != read.table);
-        self.checks.iter().flat_map(|check| &check.reads).filter(new)
+    /// The tables that must be up to date before it is built and checked: its inputs and those of its checks.
+    pub fn prerequisites(&self) -> impl Iterator<Item = &Read> {
+        self.dependencies.iter().filter(|read| read.table != self.name)
     }
 
     /// What it reads in words, a line an input: `itself: the day before`.

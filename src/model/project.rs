@@ -167,7 +167,8 @@ impl Models {
     fn sort(&mut self) -> Result<(), Diagnostic> {
         let mut waiting: BTreeMap<(Layer, String), (Model, BTreeSet<String>)> = BTreeMap::new();
         for model in std::mem::take(&mut self.list) {
-            let needs = needs(&model).filter(|table| Layer::of_table(table).is_some()).map(str::to_owned).collect();
+            let tables = model.prerequisites().map(|read| read.table.clone());
+            let needs = tables.filter(|table| Layer::of_table(table).is_some()).collect();
             waiting.insert((model.layer, model.name.clone()), (model, needs));
         }
         let names: BTreeSet<String> = waiting.keys().map(|(_, name)| name.clone()).collect();
@@ -186,11 +187,6 @@ impl Models {
     }
 }
 
-/// The tables that must be up to date before a model is built and checked, itself excluded.
-fn needs(model: &Model) -> impl Iterator<Item = &str> {
-    model.inputs().chain(model.check_inputs()).map(|read| read.table.as_str()).filter(|table| *table != model.name)
-}
-
 /// The mistake of models that wait for one another, all of which are in a cycle or behind one.
 fn cycle(rest: &[Model]) -> Diagnostic {
     let find = |name: &str| rest.iter().find(|model| model.name == name);
@@ -202,7 +198,7 @@ fn cycle(rest: &[Model]) -> Diagnostic {
             break;
         }
         path.push(&model.name);
-        at = needs(model).find_map(find);
+        at = model.prerequisites().find_map(|read| find(&read.table));
     }
     let first = path.first().and_then(|name| find(name));
     let (file, sql) = first.map_or(("", ""), |model| (model.path.as_str(), model.sql.as_str()));

@@ -23,11 +23,13 @@ pub enum DayRange {
     },
     /// The latest partition with rows on or before a date, else the earliest there is: what `latest_snapshot` binds to.
     Latest(DateExpr),
+    /// The partition of the same day, or of no day when that is what is built: `dt is not distinct from $dt`.
+    Own,
     /// Every partition, that of no day included.
     All,
 }
 
-/// Partitions on one day: a run of days, both ends included, and perhaps the rows on no day.
+/// Partitions of a table: a run of days, both ends included, and perhaps the rows on no day.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Span {
     /// The first day; `None` is without limit.
@@ -50,6 +52,9 @@ impl Span {
     /// Every partition.
     pub const ALL: Self = Self { from: None, to: None, no_day: true };
 
+    /// The rows on no day and nothing else.
+    pub const NO_DAY: Self = Self { from: Some(BizDate::from_days(1)), to: Some(BizDate::from_days(0)), no_day: true };
+
     /// The days between two dates.
     pub const fn days(from: Option<BizDate>, to: Option<BizDate>) -> Self {
         Self { from, to, no_day: false }
@@ -63,8 +68,8 @@ impl Span {
         }
     }
 
-    fn is_empty(&self) -> bool {
-        !self.no_day && self.from.is_some_and(|from| self.to.is_some_and(|to| to < from))
+    fn has_days(&self) -> bool {
+        self.from.is_none_or(|from| self.to.is_none_or(|to| from <= to))
     }
 }
 
@@ -74,26 +79,28 @@ impl DayRange {
         Self::Between { from: Some(date.clone()), to: Some(date) }
     }
 
-    /// The partitions on one day. For a model without `$dt` the slot is `None` and only literal dates occur.
+    /// The partitions where `$dt` is a slot: on no day it is NULL, and a comparison with NULL is never true.
     pub fn span(&self, slot: Slot, table: &impl Partitions) -> Option<Span> {
-        let dt = slot.unwrap_or(BizDate::from_days(0));
+        let bound = |date: &Option<DateExpr>| match date {
+            Some(date) => date.eval(slot).map(Some),
+            None => Some(None),
+        };
         let span = match self {
             Self::All => Span::ALL,
-            Self::Between { from, to } => {
-                Span::days(from.as_ref().map(|e| e.eval(dt)), to.as_ref().map(|e| e.eval(dt)))
-            }
+            Self::Own => slot.map_or(Span::NO_DAY, |day| Span::days(Some(day), Some(day))),
+            Self::Between { from, to } => Span::days(bound(from)?, bound(to)?),
             Self::Latest(date) => {
-                let day = table.latest_until(date.eval(dt)).or_else(|| table.earliest())?;
+                let day = table.latest_until(date.eval(slot)?).or_else(|| table.earliest())?;
                 Span::days(Some(day), Some(day))
             }
         };
-        (!span.is_empty()).then_some(span)
+        (span.has_days() || span.no_day).then_some(span)
     }
 
-    /// Whether every partition of it lies before `$dt`, whatever the day.
+    /// Whether every partition of it lies before `$dt`, whatever the day, and there is none where that is no day.
     pub fn is_before_the_day(&self) -> bool {
         match self {
-            Self::Between { to: Some(to), .. } => to.is_before_the_day(),
+            Self::Between { to: Some(to), .. } => to.is_before_the_day() && to.eval(None).is_none(),
             _ => false,
         }
     }
@@ -113,6 +120,9 @@ impl DayRange {
             (Self::All, range) | (range, Self::All) => range.clone(),
             // The latest partition is one; what else limits it can only make it none.
             (latest @ Self::Latest(_), _) | (_, latest @ Self::Latest(_)) => latest.clone(),
+            (Self::Own, Self::Own) => Self::Own,
+            // Whatever else limits the days rejects no day.
+            (Self::Own, days) | (days, Self::Own) => Self::only(DateExpr::Day).intersect(days),
             (Self::Between { from: a, to: b }, Self::Between { from: c, to: d }) => {
                 Self::Between { from: both(a, c, DateExpr::later), to: both(b, d, DateExpr::earlier) }
             }
@@ -155,16 +165,15 @@ pub fn add(union: &mut Vec<DayRange>, range: DayRange) {
     }
 }
 
-/// The partitions of a union on one day, in order and without overlap.
+/// The partitions of a union for one slot, in order and without overlap.
 pub fn spans(union: &[DayRange], slot: Slot, table: &impl Partitions) -> Vec<Span> {
     merge(union.iter().filter_map(|range| range.span(slot, table)).collect())
 }
 
-/// Joins spans that overlap or touch; a span of no day alone is not made, for `All` is the only one that has it.
+/// Joins spans that overlap or touch; the rows on no day go with the last.
 pub fn merge(mut spans: Vec<Span>) -> Vec<Span> {
-    if spans.contains(&Span::ALL) {
-        return vec![Span::ALL];
-    }
+    let no_day = spans.iter().any(|span| span.no_day);
+    spans.retain(Span::has_days);
     spans.sort_unstable();
     let mut merged: Vec<Span> = Vec::with_capacity(spans.len());
     for span in spans {
@@ -172,8 +181,13 @@ pub fn merge(mut spans: Vec<Span>) -> Vec<Span> {
             Some(last) if last.to.is_none_or(|to| span.from.is_none_or(|from| from <= to.plus_days(1))) => {
                 last.to = last.to.and_then(|a| span.to.map(|b| a.max(b)));
             }
-            _ => merged.push(span),
+            _ => merged.push(Span::days(span.from, span.to)),
         }
+    }
+    match merged.last_mut() {
+        Some(last) => last.no_day = no_day,
+        None if no_day => merged.push(Span::NO_DAY),
+        None => {}
     }
     merged
 }
@@ -182,6 +196,7 @@ impl fmt::Display for DayRange {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::All => f.write_str("everything"),
+            Self::Own => f.write_str("the day, or no day"),
             Self::Latest(DateExpr::Day) => f.write_str("the latest snapshot"),
             Self::Latest(date) => write!(f, "the latest snapshot of {date}"),
             Self::Between { from: None, to: None } => f.write_str("all days"),
@@ -266,6 +281,56 @@ mod tests {
     }
 
     #[test]
+    fn on_no_day_only_the_same_partition_and_what_needs_no_day_are_read() {
+        let days = Days(vec![date("2026-01-05")]);
+        let literal = DateExpr::Literal(date("2026-01-02"));
+        let open = |to: DateExpr| DayRange::Between { from: None, to: Some(to) };
+        assert_eq!(
+            DayRange::Own.span(Some(date("2026-01-05")), &days),
+            between(0, 0).span(Some(date("2026-01-05")), &days)
+        );
+        assert_eq!(DayRange::Own.span(None, &days), Some(Span::NO_DAY));
+        assert!(Span::NO_DAY.contains(None) && !Span::NO_DAY.contains(Some(BizDate::from_days(0))));
+        for nothing in [between(-6, 0), open(DateExpr::Day), DayRange::Latest(DateExpr::Day)] {
+            assert_eq!(nothing.span(None, &days), None, "{nothing}");
+        }
+        let until = Some(Span::days(None, Some(date("2026-01-02"))));
+        assert_eq!(open(literal.clone()).span(None, &days), until);
+        let least = open(DateExpr::Least(vec![DateExpr::Day.shifted(0, -1), literal]));
+        assert_eq!(least.span(None, &days), until, "the engine leaves NULL out");
+        assert!(!least.is_before_the_day() && !DayRange::Own.is_before_the_day());
+    }
+
+    #[test]
+    fn rows_on_no_day_go_with_the_last_span() {
+        let dt = Some(date("2026-01-10"));
+        let merged = merge(vec![Span::NO_DAY, Span::days(dt, dt), Span::days(None, Some(date("2026-01-03")))]);
+        let expected = [Span::days(None, Some(date("2026-01-03"))), Span { no_day: true, ..Span::days(dt, dt) }];
+        assert_eq!(merged, expected);
+        assert_eq!(merge(merged.clone()), merged);
+        assert_eq!(merge(vec![Span::NO_DAY, Span::days(None, None)]), [Span::ALL]);
+        assert_eq!(merge(vec![Span::NO_DAY, Span::NO_DAY]), [Span::NO_DAY]);
+    }
+
+    #[test]
+    fn the_same_partition_and_another_limit_is_a_day() {
+        let none = Days(vec![]);
+        let week = [between(-6, 0)];
+        for both in [intersect(&[DayRange::Own], &week), intersect(&week, &[DayRange::Own])] {
+            assert_eq!(both, [between(0, 0)]);
+            assert_eq!(spans(&both, None, &none), []);
+        }
+        assert_eq!(intersect(&[DayRange::Own], &[DayRange::Own]), [DayRange::Own]);
+        assert_eq!(intersect(&[DayRange::Own], &[DayRange::All]), [DayRange::Own]);
+        let late = DayRange::Between { from: Some(DateExpr::Literal(date("2026-01-05"))), to: None };
+        let both = intersect(&[DayRange::Own], &[late]);
+        assert_eq!(spans(&both, None, &none), []);
+        for (dt, read) in [("2026-01-04", 0), ("2026-01-05", 1)] {
+            assert_eq!(spans(&both, Some(date(dt)), &none).len(), read, "{dt}");
+        }
+    }
+
+    #[test]
     fn the_latest_snapshot_falls_back_to_the_earliest() {
         let days = Days(vec![date("2026-01-05"), date("2026-01-08")]);
         let latest = DayRange::Latest(DateExpr::Day);
@@ -309,6 +374,7 @@ mod tests {
             (DayRange::only(DateExpr::Day.shifted(-12, 0)), "the same day a year before"),
             (DayRange::Latest(DateExpr::Day), "the latest snapshot"),
             (DayRange::All, "everything"),
+            (DayRange::Own, "the day, or no day"),
         ] {
             assert_eq!(range.to_string(), expected);
         }

@@ -1,10 +1,11 @@
-//! The first day of each table: where a table begins is decided by what is loaded, not by what was asked for first.
+//! Which partitions a table can have: where it begins, and whether it has rows on no day, is decided by what is loaded,
+//! not by what was asked for first.
 
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::States;
 use crate::date::{BizDate, Slot};
-use crate::model::{Layer, Model, Models, Partitions, upstream};
+use crate::model::{Layer, Model, Models, Partitions, Read, upstream};
 
 /// Where the data of one source begins.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -80,10 +81,21 @@ fn sources_of<'a>(
     sources.iter().filter(move |source| !source.tables.is_disjoint(&above))
 }
 
+/// Whether a partition can hold anything: that of no day, in a model that is made by the day, only when an input of
+/// which it reads the same partition has rows there.
+pub fn has_content(model: &Model, slot: Slot, states: &States) -> bool {
+    let is_filled = |read: &Read| states.days(&read.table).has_no_day();
+    slot.is_some() || !model.uses_day || model.own_reads().any(is_filled)
+}
+
 /// Partitions of a model that lie before its first day, as after a wrong early day was taken out of a source; all, when
-/// nothing is left to make the model from. A warehouse built from nothing would not have them.
+/// nothing is left to make the model from; that of no day, when nothing is left for it. A warehouse built from nothing
+/// would not have them.
 pub fn obsolete(model: &Model, begin: Option<BizDate>, states: &States) -> Vec<Slot> {
     let Some(table) = states.get(&model.name).filter(|_| model.uses_day) else { return Vec::new() };
-    let is_late = |day: &BizDate| begin.is_some_and(|begin| begin <= *day);
-    table.slots.keys().filter(|slot| !slot.as_ref().is_some_and(is_late)).copied().collect()
+    let is_due = |slot: &Slot| match slot {
+        Some(day) => begin.is_some_and(|begin| begin <= *day),
+        None => has_content(model, None, states),
+    };
+    table.slots.keys().filter(|slot| !is_due(slot)).copied().collect()
 }

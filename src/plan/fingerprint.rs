@@ -8,7 +8,8 @@ use super::States;
 use crate::date::Slot;
 use crate::model::Model;
 
-/// The model's meaning and, of each input, a hash of exactly the partitions that are read, with their versions.
+/// The model's meaning and, of each table that it or its checks read, a hash of exactly the partitions that are read,
+/// with their versions.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Fingerprint {
     /// The meaning of the model.
@@ -44,14 +45,15 @@ fn from_hex<'de, D: Deserializer<'de>>(deserializer: D) -> Result<u64, D::Error>
     u64::from_str_radix(&text, 16).map_err(serde::de::Error::custom)
 }
 
-/// What a partition of a model would be made from today; the slot of a model that is made in one go is `None`.
+/// What a partition of a model would be made from, and checked against, today; the slot of a model that is made in one
+/// go is `None`.
 pub fn fingerprint(model: &Model, slot: Slot, states: &States) -> Fingerprint {
     let hash = |read: &crate::model::Read| {
         let days = states.days(&read.table);
         let spans = read.spans(slot, days);
         Hash(spans.iter().fold(0, |sum, span| sum.wrapping_add(days.hash(span))))
     };
-    let inputs = model.reads.iter().map(|read| (read.table.clone(), hash(read))).collect();
+    let inputs = model.dependencies.iter().map(|read| (read.table.clone(), hash(read))).collect();
     Fingerprint { meaning: model.meaning, inputs }
 }
 

@@ -11,7 +11,7 @@ mod state;
 mod steps;
 mod wanted;
 
-pub use begin::{Begins, SourceStart, begins, obsolete};
+pub use begin::{Begins, SourceStart, begins, has_content, obsolete};
 pub use fingerprint::{Fingerprint, fingerprint};
 pub use rows::PlanRow;
 pub use stale::{Reason, stale};

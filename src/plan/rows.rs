@@ -19,7 +19,9 @@ pub struct PlanRow {
     pub model: String,
     /// Its layer.
     pub layer: Layer,
-    /// The first partition; `None` for a model that is made in one go.
+    /// Whether the model is made in one go.
+    pub whole: bool,
+    /// The first partition; `None` for a model that is made in one go, and for rows on no day.
     pub from: Slot,
     /// The last partition.
     pub to: Slot,
@@ -37,7 +39,8 @@ impl PlanRow {
         match (self.from, self.to) {
             (Some(from), Some(to)) if from == to => from.to_string(),
             (Some(from), Some(to)) => format!("{from}..{to}"),
-            _ => "whole table".to_owned(),
+            _ if self.whole => "whole table".to_owned(),
+            _ => "no day".to_owned(),
         }
     }
 }
@@ -64,6 +67,7 @@ fn rows(step: &PlanStep) -> Vec<PlanRow> {
     let row = |(from, to, partitions, reason): (Slot, Slot, usize, Reason)| PlanRow {
         model: step.model.clone(),
         layer: step.layer,
+        whole: step.whole,
         from,
         to,
         partitions,
@@ -83,10 +87,7 @@ impl fmt::Display for Plan {
         for row in &rows {
             let PlanRow { model: name, partitions: n, reason, .. } = row;
             let unit = if *n == 1 { "partition" } else { "partitions" };
-            let count = match row.from {
-                Some(_) => format!("{n:digits$} {unit:10}"),
-                None => " ".repeat(digits + 11),
-            };
+            let count = if row.whole { " ".repeat(digits + 11) } else { format!("{n:digits$} {unit:10}") };
             writeln!(f, "{name:model$}  {:days$}  {count}  {reason}", row.days())?;
         }
         Ok(())

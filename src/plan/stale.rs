@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 use std::fmt;
 
 use super::state::SlotState;
-use super::{Fingerprint, States, fingerprint};
+use super::{Fingerprint, States, fingerprint, has_content};
 use crate::date::Slot;
 use crate::model::Model;
 
@@ -17,7 +17,7 @@ pub enum Reason {
     Unrecorded,
     /// The SQL, the grain or a check of the model means something else now.
     MeaningChanged,
-    /// Partitions that it reads have come, gone or changed.
+    /// Partitions that it, or a check of it, reads have come, gone or changed.
     InputsChanged(Vec<ChangedInput>),
     /// Partitions that it reads will be built, and may come out different.
     UpstreamPlanned(BTreeSet<String>),
@@ -91,8 +91,11 @@ pub fn stale(model: &Model, slots: &[Slot], states: &States) -> Vec<(Slot, Reaso
     slots.iter().filter_map(|slot| Some((*slot, reason(model, *slot, states)?))).collect()
 }
 
-/// Why one partition is stale; `None` when it is fresh.
+/// Why one partition is stale; `None` when it is fresh, or there is nothing that would be in it.
 fn reason(model: &Model, slot: Slot, states: &States) -> Option<Reason> {
+    if !has_content(model, slot, states) {
+        return None;
+    }
     let table = states.get(&model.name);
     let (recorded, run): (Option<&Fingerprint>, &str) = if model.uses_day {
         let Some(SlotState { fingerprint, run, .. }) = table.and_then(|table| table.slots.get(&slot)) else {
@@ -124,7 +127,7 @@ fn reason(model: &Model, slot: Slot, states: &States) -> Option<Reason> {
 
 /// The partitions read of a table that got their version in a run after the given one.
 fn newer(model: &Model, slot: Slot, table: &str, run: &str, states: &States) -> BTreeSet<Slot> {
-    let Some(read) = model.reads.iter().find(|read| read.table == table) else { return BTreeSet::new() };
+    let Some(read) = model.dependencies.iter().find(|read| read.table == table) else { return BTreeSet::new() };
     let spans = read.spans(slot, states.days(table));
     let Some(input) = states.get(table) else { return BTreeSet::new() };
     let is_read = |slot: &Slot| spans.iter().any(|span| span.contains(*slot));

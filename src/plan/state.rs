@@ -84,6 +84,7 @@ pub struct DayIndex {
     days: Vec<BizDate>,
     /// `sums[i]` covers the first `i + 1` days.
     sums: Vec<u64>,
+    /// The hash of the partition of no day; 0 when it has no rows.
     no_day: u64,
 }
 
@@ -130,6 +131,11 @@ impl DayIndex {
         let sum = |place: usize| place.checked_sub(1).and_then(|at| self.sums.get(at)).copied().unwrap_or(0);
         let days = sum(end.max(start)).wrapping_sub(sum(start));
         if span.no_day { days.wrapping_add(self.no_day) } else { days }
+    }
+
+    /// Whether there are rows on no day.
+    pub const fn has_no_day(&self) -> bool {
+        self.no_day != 0
     }
 
     /// The days with rows in a span.

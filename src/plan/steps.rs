@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::wanted::{Wanted, sensitive};
-use super::{Begins, Reason, States, obsolete, stale};
+use super::{Begins, Reason, States, has_content, obsolete, stale};
 use crate::date::Slot;
 use crate::model::{Layer, Models, Span};
 
@@ -27,7 +27,7 @@ pub struct PlanStep {
     pub wanted: usize,
     /// The partitions to build, in order.
     pub slots: Vec<(Slot, Reason)>,
-    /// The partitions to take away, for they lie before the model's first day.
+    /// The partitions to take away, for a warehouse built from nothing would not have them.
     pub obsolete: Vec<Slot>,
 }
 
@@ -98,7 +98,7 @@ pub fn plan(models: &Models, wanted: &Wanted, begins: &Begins, states: &States, 
         }
         for slot in slots {
             let upstream = || {
-                let planned = model.reads.iter().filter(|read| {
+                let planned = model.dependencies.iter().filter(|read| {
                     let coming = coming.get(read.table.as_str());
                     coming.is_some_and(|coming| coming.meets(&sensitive(read, *slot, states)))
                 });
@@ -107,7 +107,7 @@ pub fn plan(models: &Models, wanted: &Wanted, begins: &Begins, states: &States, 
             };
             let reason = match known.get(slot) {
                 Some(reason) => Some(reason.clone()),
-                None if forced.contains(slot) => Some(Reason::Forced),
+                None if forced.contains(slot) && has_content(model, *slot, states) => Some(Reason::Forced),
                 None => upstream(),
             };
             let Some(reason) = reason else { continue };

@@ -44,6 +44,12 @@ pub(super) fn shop() -> Models {
             "app_sales",
             "select dt, a from dws_goods_day where dt = $dt|select dt from app_gmv where dt = $dt and a < 0",
         ),
+        ("dws_line", "select dt, a from dwd_order where dt is not distinct from $dt"),
+        (
+            "dws_line_week",
+            "with new as (select dt, a from dws_line where dt is not distinct from $dt), old as (select a from dws_line
+             where dt >= $dt - interval '6 days' and dt < $dt) select new.dt, new.a from new left join old on new.a = old.a",
+        ),
         ("app_both", "select g.dt, f.a from app_gmv g join dws_first f on f.dt = g.dt where g.dt = $dt"),
     ])
 }
@@ -97,6 +103,9 @@ fn want(selected: &[&str], from: Option<i32>, to: i32, states: &States) -> Wante
 fn build(models: &Models, wanted: &Wanted, states: &mut States, run: &str) {
     for model in models.iter() {
         for at in wanted.get(&model.name).into_iter().flatten() {
+            if !has_content(model, *at, states) {
+                continue;
+            }
             let made = fingerprint(model, *at, states);
             if model.uses_day {
                 // The goods have rows only on the day of their one snapshot.
@@ -211,6 +220,65 @@ fn a_built_warehouse_is_fresh() {
     let (_, states, wanted) = built();
     assert_eq!(printed(&states, &wanted), "");
     assert!(planned(&states, &wanted, &Expected::default()).is_empty());
+}
+
+#[test]
+fn rows_on_no_day_are_built_as_long_as_there_are_any() {
+    let (models, mut states, wanted) = built();
+    let model = models.get("dws_line").expect("a model");
+    assert!(wanted["dws_line"].starts_with(&[None, Some(day(1))]), "if there are any, they are wanted");
+    assert_eq!(states.get("dws_line").and_then(|table| table.slots.get(&None)), None, "and there are none");
+    // An order without a day: what reads it by the slot is built there, what reads that as well.
+    states.set_slot("dwd_order", None, slot(1, "r3"));
+    let lines = |states: &States| {
+        let all = printed(states, &wanted);
+        all.lines().filter(|line| line.starts_with("dws_line")).map(|line| format!("{line}\n")).collect::<String>()
+    };
+    let expected = "\
+dws_line       no day  1 partition   never built
+dws_line_week  no day  1 partition   upstream will be rebuilt: dws_line
+";
+    assert_eq!(lines(&states), expected);
+    for name in ["dws_line", "dws_line_week"] {
+        let made = fingerprint(models.get(name).expect("a model"), None, &states);
+        states.set_slot(name, None, SlotState { fingerprint: Some(made), ..slot(1, "r3") });
+    }
+    assert_eq!(lines(&states), "");
+    states.set_slot("dwd_order", None, slot(2, "r4"));
+    let expected = "\
+dws_line       no day  1 partition   input dwd_order on no day changed
+dws_line_week  no day  1 partition   upstream will be rebuilt: dws_line
+";
+    assert_eq!(lines(&states), expected);
+    // The order got a day: nothing is to be built on none, and what is there goes.
+    states.set_slot("dwd_order", None, SlotState { rows: 0, ..slot(3, "r5") });
+    assert!(stale(model, &[None], &states).is_empty());
+    assert_eq!(obsolete(model, Some(day(1)), &states), [None]);
+    let forced = BTreeMap::from([("dws_line".to_owned(), wanted["dws_line"].iter().copied().collect())]);
+    let plan = planned(&states, &wanted, &Expected { forced, ..Expected::default() });
+    let step = plan.steps.iter().find(|step| step.model == "dws_line").expect("a step");
+    assert!(step.slots.iter().all(|(slot, _)| slot.is_some()) && step.obsolete == [None]);
+}
+
+#[test]
+fn what_a_check_reads_is_an_input_as_well() {
+    let (models, mut states, wanted) = built();
+    states.set_slot("app_gmv", Some(day(5)), SlotState { version: 2, run: "r3".to_owned(), ..slot(1, "r2") });
+    let model = models.get("app_sales").expect("a model");
+    let reasons = stale(model, &wanted["app_sales"], &states);
+    let said: Vec<String> = reasons.iter().map(|(_, reason)| reason.to_string()).collect();
+    assert_eq!(said, ["input app_gmv 2026-01-05 changed"]);
+    let own = project(&[
+        ("dwd_order", "select dt, a from ods_user_order"),
+        ("dws_a", "select dt, a from dwd_order where dt = $dt|select a from dwd_order where dt < $dt"),
+        ("dws_b", "select dt, a from dwd_order|select 1 from dws_a a join dws_b b on a.dt = $dt and b.dt = $dt"),
+    ]);
+    let words = |name: &str| {
+        let model = own.get(name).expect("a model");
+        model.dependencies.iter().map(ToString::to_string).collect::<Vec<_>>().join("; ")
+    };
+    assert_eq!(words("dws_a"), "dwd_order: the day, all days before", "both together");
+    assert_eq!(words("dws_b"), "dwd_order: everything; dws_a: everything", "a day of the whole table, for each day");
 }
 
 #[test]

@@ -7,7 +7,8 @@ use crate::date::{BizDate, Slot};
 use crate::model::{DayRange, Model, Models, Partitions, Read, Span, merge};
 
 /// The partitions wanted of each model, in order; `[None]` of a model that is made in one go. A model that is concerned
-/// but has no day in the window, as when nothing is loaded of its sources, has an empty list.
+/// but has no day in the window, as when nothing is loaded of its sources, has an empty list. Of one that is made by the
+/// day and covers no day, that is first: whether there is anything in it is known once its inputs are built.
 pub type Wanted = BTreeMap<String, Vec<Slot>>;
 
 /// The days that were asked for.
@@ -35,18 +36,21 @@ pub fn wanted(
     let mut wanted = Wanted::new();
     for model in models.iter().rev() {
         if selected.contains(&model.name) {
-            needs.entry(&model.name).or_default().push(Span::days(window.from, Some(window.to)));
+            let asked = Span { from: window.from, to: Some(window.to), no_day: true };
+            needs.entry(&model.name).or_default().push(asked);
         }
         let Some(spans) = needs.remove(model.name.as_str()) else { continue };
-        let slots: Vec<Slot> = match begins.get(&model.name) {
-            _ if !model.uses_day => vec![None],
-            Some(begin) => days(model, spans, begin, window.to, states).into_iter().map(Some).collect(),
-            None => Vec::new(),
-        };
+        let mut slots: Vec<Slot> = Vec::new();
+        if !model.uses_day || (model.covers_no_day() && spans.iter().any(|span| span.no_day)) {
+            slots.push(None);
+        }
+        if let Some(begin) = begins.get(&model.name).filter(|_| model.uses_day) {
+            slots.extend(days(model, spans, begin, window.to, states).into_iter().map(Some));
+        }
         for first in begins.first_tables(models, model) {
             needs.entry(&first.name).or_default().push(Span::ALL);
         }
-        for read in model.inputs().chain(model.check_inputs()) {
+        for read in model.prerequisites() {
             let Some(input) = models.get(&read.table) else { continue };
             // Even when no day of the model is wanted: where it begins may follow from this input.
             let needed = needs.entry(&input.name).or_default();
@@ -90,7 +94,7 @@ fn needed_of(read: &Read, slot: Slot, states: &States) -> Vec<Span> {
     let span = |range: &DayRange| match range {
         // Which partition is the latest is known once all up to the date are right; and if none of them
         // has rows it is the earliest, which may be any.
-        DayRange::Latest(_) => Some(Span::ALL),
+        DayRange::Latest(date) => date.eval(slot).map(|_| Span::ALL),
         range => range.span(slot, days),
     };
     read.ranges.iter().filter_map(span).collect()
@@ -98,11 +102,10 @@ fn needed_of(read: &Read, slot: Slot, states: &States) -> Vec<Span> {
 
 /// Where changed partitions of an input can change what a model reads of it.
 pub(super) fn sensitive(read: &Read, slot: Slot, states: &States) -> Vec<Span> {
-    let dt = slot.unwrap_or(BizDate::from_days(0));
     let days = states.days(&read.table);
     let span = |range: &DayRange| match range {
         DayRange::Latest(date) => {
-            let date = date.eval(dt);
+            let date = date.eval(slot)?;
             Some(match days.latest_until(date) {
                 Some(latest) => Span::days(Some(latest), Some(date)),
                 None => Span::days(None, days.earliest()),

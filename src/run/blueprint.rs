@@ -1,6 +1,6 @@
 //! What the warehouse would look like before anything is built: the columns of every table, planned on empty ones.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use anyhow::Result;
@@ -12,6 +12,7 @@ use super::turn::recipe;
 use crate::date::BizDate;
 use crate::engine::{Calendar, memory_table};
 use crate::ingest;
+use crate::model::upstream;
 use crate::transform::{Named, Workshop};
 
 /// A calendar of a warehouse without days.
@@ -27,11 +28,16 @@ impl Calendar for NoDays {
     }
 }
 
-/// The columns of every source table and model, by table, with their types and comments.
+/// The columns of every source table and seed, and of these models and all they are made from, by table, with their types and
+/// comments.
 ///
 /// # Errors
 /// When a source contradicts itself or a model does not plan.
-pub async fn schemas(ctx: &Context, project: &Project) -> Result<BTreeMap<String, SchemaRef>> {
+pub async fn schemas(
+    ctx: &Context,
+    project: &Project,
+    models: &BTreeSet<String>,
+) -> Result<BTreeMap<String, SchemaRef>> {
     let workshop = project.workshop(ctx);
     let calendar: Arc<dyn Calendar> = Arc::new(NoDays);
     let mut schemas = BTreeMap::new();
@@ -39,15 +45,19 @@ pub async fn schemas(ctx: &Context, project: &Project) -> Result<BTreeMap<String
         schemas.extend(ingest::schemas(&source.source)?);
     }
     let mut tables: BTreeMap<String, Named> = BTreeMap::new();
+    let seeds = project.seeds.iter().map(|(name, seed)| (name.clone(), seed.schema()));
     for (name, schema) in &schemas {
         tables.insert(name.clone(), (name.clone(), memory_table(schema, &[])?));
     }
-    for model in project.models.iter() {
+    let needed: BTreeSet<String> =
+        models.iter().flat_map(|name| upstream(&project.models, name, None)).chain(models.iter().cloned()).collect();
+    for model in project.models.iter().filter(|model| needed.contains(&model.name)) {
         let inputs: Vec<Named> = model.inputs().filter_map(|read| tables.get(&read.table).cloned()).collect();
         let schema = columns_of(project, &workshop, &model.name, &inputs, &calendar).await?;
         tables.insert(model.name.clone(), (model.name.clone(), memory_table(&schema, &[])?));
         schemas.insert(model.name.clone(), schema);
     }
+    schemas.extend(seeds);
     Ok(schemas)
 }
 

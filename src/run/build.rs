@@ -14,10 +14,10 @@ use super::report::{ModelReport, ModelResult};
 use super::sql_error::Names;
 use super::turn::{Built, Turn, recipe, take};
 use crate::check::{Severity, Violation};
-use crate::date::{BizDate, Slot};
+use crate::date::Slot;
 use crate::lake::Table;
-use crate::model::{Model, Read};
-use crate::plan::{Begins, States, Wanted, Window, begins, obsolete, stale, wanted};
+use crate::model::{Model, Read, Span};
+use crate::plan::{Begins, States, Wanted, Window, begins, has_content, obsolete, stale, wanted};
 use crate::progress::{Event, counted};
 use crate::transform::{Input, Workshop};
 
@@ -43,13 +43,7 @@ pub async fn build(
     states: &mut States,
     target: &Target,
 ) -> Result<Vec<ModelReport>> {
-    let workshop = Workshop {
-        engine: project.engine.clone(),
-        lake: project.lake.clone(),
-        seeds: project.seeds.clone(),
-        run: ctx.run.clone(),
-        now_ms: ctx.now_ms,
-    };
+    let workshop = project.workshop(ctx);
     let mut reports = Vec::new();
     let mut force = target.force;
     // Where tables begin can change by building: models that were passed before that was known are looked at again.
@@ -93,7 +87,7 @@ impl Pass<'_> {
             let mut index = 0;
             while index < waiting.len() && tasks.len() < side_by_side {
                 let model = &waiting[index];
-                let reads: Vec<&Read> = model.inputs().chain(model.check_inputs()).collect();
+                let reads: Vec<&Read> = model.prerequisites().collect();
                 if let Some(cause) = reads.iter().find_map(|read| broken.get(&read.table)) {
                     let report = ModelReport::skipped(&model.name, cause);
                     ctx.reporter.report(Event::Failure(format!("{} skipped: {cause}", model.name)));
@@ -134,7 +128,7 @@ impl Pass<'_> {
                     if let ModelResult::ChecksFailed = built.report.result {
                         broken.insert(name.clone(), format!("a check of {name} failed"));
                     }
-                    tell(ctx, &built.report);
+                    tell(ctx, project, &built.report);
                     tables.extend(built.table.map(|table| (name.clone(), table)));
                     states.set(name, built.state);
                     project.note_first_days(states);
@@ -163,7 +157,8 @@ impl Pass<'_> {
         tables: &mut BTreeMap<String, Table>,
     ) -> Result<Option<Turn>> {
         let Self { project, target, .. } = *self;
-        let slots = self.wanted.get(&model.name).cloned().unwrap_or_default();
+        let mut slots = self.wanted.get(&model.name).cloned().unwrap_or_default();
+        slots.retain(|slot| has_content(model, *slot, states));
         let obsolete = obsolete(model, self.first_days.get(&model.name), states);
         let is_forced = self.force && target.selected.contains(&model.name);
         let forced: BTreeSet<Slot> = if is_forced { slots.iter().copied().collect() } else { BTreeSet::new() };
@@ -172,7 +167,7 @@ impl Pass<'_> {
         if !due && forced.is_empty() && obsolete.is_empty() && !missing {
             return Ok(None);
         }
-        for read in model.reads.iter().chain(model.check_inputs()) {
+        for read in &model.dependencies {
             if !tables.contains_key(&read.table)
                 && let Some(table) = project.lake.table(&read.table).await?
             {
@@ -198,7 +193,7 @@ fn explained(project: &Project, name: &str, error: anyhow::Error) -> anyhow::Err
     super::sql_error::located(error, &model.path, &model.sql, &Names::of_functions(&project.engine))
 }
 
-fn tell(ctx: &Context, report: &ModelReport) {
+fn tell(ctx: &Context, project: &Project, report: &ModelReport) {
     for violation in &report.violations {
         let text = violation.to_string();
         ctx.reporter.report(match violation.severity {
@@ -209,6 +204,7 @@ fn tell(ctx: &Context, report: &ModelReport) {
     if let (Some(first), Some(last)) = (report.first, report.last) {
         ctx.reporter.report(Event::ModelBuilt {
             model: report.model.clone(),
+            by_day: project.models.get(&report.model).is_some_and(|model| model.uses_day),
             slots: (first, last),
             partitions: report.built,
             changed: report.changed,
@@ -228,32 +224,26 @@ pub async fn check_published(
     states: &States,
     target: &Target,
 ) -> Result<Vec<(String, Vec<Violation>)>> {
-    let workshop = Workshop {
-        engine: project.engine.clone(),
-        lake: project.lake.clone(),
-        seeds: project.seeds.clone(),
-        run: ctx.run.clone(),
-        now_ms: ctx.now_ms,
-    };
+    let workshop = project.workshop(ctx);
     let calendar = project.calendar(states);
     let mut found = Vec::new();
     for model in project.models.iter().filter(|m| target.selected.contains(&m.name)) {
         let Some(table) = project.lake.table(&model.name).await? else { continue };
         let mut inputs = Vec::new();
-        for read in model.inputs().chain(model.check_inputs()) {
-            let known = inputs.iter().any(|input: &Input| input.name == read.table);
-            if let Some(other) = project.lake.table(&read.table).await?.filter(|_| !known) {
+        for read in model.prerequisites() {
+            if let Some(other) = project.lake.table(&read.table).await? {
                 inputs.push(Input { name: read.table.clone(), files: other.files().to_vec(), table: other });
             }
         }
-        let in_window = |day: BizDate| target.window.from.is_none_or(|from| from <= day) && day <= target.window.to;
-        let days: Vec<BizDate> = states
+        let asked = Span { no_day: true, ..Span::days(target.window.from, Some(target.window.to)) };
+        let slots: Vec<Slot> = states
             .get(&model.name)
-            .map(|state| state.slots.keys().flatten().copied().filter(|day| in_window(*day)).collect())
+            .map(|state| state.slots.keys().copied().filter(|slot| asked.contains(*slot)).collect())
             .unwrap_or_default();
-        let violations = workshop.check_published(&recipe(model), &table, &days, &inputs, &calendar).await;
+        let violations = workshop.check_published(&recipe(model), &table, &slots, &inputs, &calendar).await;
         let violations = violations.map_err(|error| explained(project, &model.name, error))?;
-        ctx.reporter.report(Event::Note(format!("{}  {} checked", model.name, counted(days.len() as u64, "day"))));
+        let days = slots.iter().flatten().count();
+        ctx.reporter.report(Event::Note(format!("{}  {} checked", model.name, counted(days as u64, "day"))));
         found.push((model.name.clone(), violations));
     }
     Ok(found)

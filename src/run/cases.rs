@@ -22,7 +22,7 @@ use crate::error::nearest;
 #[derive(Clone, Debug, Default, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Setting {
-    /// The business day that is built.
+    /// The business day that is built; without it, for a model that covers it, no day.
     pub dt: Option<BizDate>,
     /// The warehouse's zone, the project's when not said.
     pub timezone: Option<String>,

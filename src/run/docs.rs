@@ -33,7 +33,7 @@ const LAYERS: [(Layer, &str); 4] = [
 pub async fn docs(ctx: &Context, selected: &[String], excluded: &[String]) -> Result<String> {
     let project = Project::open(&ctx.config)?;
     let selected = select(&project.models, selected, excluded).exit(Exit::Usage)?;
-    let schemas = schemas(ctx, &project).await?;
+    let schemas = schemas(ctx, &project, &selected).await?;
     let sources = ctx.config.sources.keys().map(ToString::to_string).zip(project.starts.iter().map(|s| &s.tables));
     let page = Page { project: &project, selected, schemas, sources: sources.collect() };
     Ok(page.text()?)

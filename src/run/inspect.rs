@@ -1,5 +1,6 @@
 //! Questions about the warehouse that change nothing: the models, one model, past runs, its vital signs.
 
+use std::collections::BTreeSet;
 use std::fmt::Write as _;
 use std::path::Path;
 
@@ -133,7 +134,7 @@ pub async fn describe(ctx: &Context, name: &str) -> Result<String> {
 
 /// The columns that a model is to have, built or not; those that it has when something above it does not plan.
 async fn columns_of(ctx: &Context, project: &Project, name: &str) -> Result<Option<SchemaRef>> {
-    if let Ok(mut planned) = schemas(ctx, project).await {
+    if let Ok(mut planned) = schemas(ctx, project, &BTreeSet::from([name.to_owned()])).await {
         return Ok(planned.remove(name));
     }
     Ok(project.lake.table(name).await?.map(|table| table.schema().clone()))

@@ -11,6 +11,7 @@ use super::report::{ExportReport, RunReport, SourceReport};
 use crate::check::Severity;
 use crate::config::source::Source;
 use crate::config::{ExportTarget, Location};
+use crate::date::Slot;
 use crate::error::{Advice, Exit, render};
 use crate::export::{ExportRun, ExportTable, Exported, to_sqlite};
 use crate::ingest::logs::{LogsIngest, ingest_logs};
@@ -197,12 +198,12 @@ async fn export_one(
     let mut tables = Vec::new();
     for model in project.models.iter().filter(|m| m.export.iter().any(|e| e == name) && selected.contains(&m.name)) {
         let Some(table) = project.lake.table(&model.name).await? else { continue };
-        let slots: BTreeMap<_, _> = recorded
-            .states
-            .get(&model.name)
-            .map(|state| state.slots.iter().map(|(slot, s)| (*slot, (s.version, s.rows))).collect())
-            .unwrap_or_default();
-        let (description, comments) = match recorded.states.get(&model.name) {
+        // A dashboard asks by the day: rows on no day stay in the lake.
+        let has_place = |slot: &Slot| slot.is_some() || !model.is_partitioned();
+        let state = recorded.states.get(&model.name);
+        let slots = state.into_iter().flat_map(|state| &state.slots).filter(|(slot, _)| has_place(slot));
+        let slots = slots.map(|(slot, s)| (*slot, (s.version, s.rows))).collect();
+        let (description, comments) = match state {
             Some(state) if is_made_by(state, model) => (model.description.clone(), comments_of(model)),
             // What is published is an earlier model's, and so is what it means.
             _ => (table.description(), table.comments()),

@@ -17,7 +17,7 @@ use crate::check::{Check, Violation};
 use crate::date::BizDate;
 use crate::engine::{Calendar, Engine, memory_table};
 use crate::error::{Advice, Exit, render};
-use crate::model::{Model, select};
+use crate::model::{FIRST_LOADED_DAY, Model, select};
 use crate::progress::Event;
 use crate::transform::{Named, Workshop};
 
@@ -45,7 +45,10 @@ pub struct Trial {
 pub async fn test(ctx: &Context, selected: &[String], excluded: &[String]) -> Result<Vec<Trial>> {
     let project = Project::open(&ctx.config)?;
     let selected = select(&project.models, selected, excluded).exit(Exit::Usage)?;
-    let schemas = schemas(ctx, &project).await?;
+    let tried = project.models.iter().filter(|model| selected.contains(&model.name));
+    let checked = tried.flat_map(|model| model.prerequisites().map(|read| read.table.clone()));
+    let needed = selected.iter().cloned().chain(checked.filter(|table| project.models.get(table).is_some()));
+    let schemas = schemas(ctx, &project, &needed.collect()).await?;
     let folder = ctx.config.cases_dir();
     orphans(ctx, &project, &folder)?;
     let mut trials = Vec::new();
@@ -102,14 +105,16 @@ impl Bench<'_> {
             rows.insert(table.as_str(), read_rows(path, self.schema(table)?)?);
         }
         let setting = &case.setting;
-        if model.uses_day && setting.dt.is_none() && !self.covers_no_day() {
+        if model.uses_day && setting.dt.is_none() && !model.covers_no_day() {
             return Err(anyhow!("the model is built by the day: say which in case.toml, `dt = \"2026-01-05\"`"));
         }
         let mut tables: Vec<Named> = Vec::new();
-        for read in model.inputs().chain(model.check_inputs()).chain(model.reads.iter()) {
+        for read in &model.dependencies {
             let known = tables.iter().any(|(name, _)| *name == read.table);
             let given = rows.get(read.table.as_str());
-            if known || (given.is_none() && !self.schemas.contains_key(&read.table)) {
+            // A seed without rows of its own in the case is the project's.
+            let is_seed = self.project.seeds.get(&read.table).is_some();
+            if known || (given.is_none() && (is_seed || !self.schemas.contains_key(&read.table))) {
                 continue;
             }
             let given = given.map_or(&[][..], std::slice::from_ref);
@@ -122,8 +127,8 @@ impl Bench<'_> {
         let calendar: Arc<dyn Calendar> = Arc::new(CaseCalendar::new(case, &rows));
         let workshop = self.workshop()?;
         let (recipe, schema) = (recipe(model), self.schema(&model.name)?);
-        let day = setting.dt.filter(|_| model.uses_day);
-        let made = workshop.rows_of(&recipe, schema, (day, &tables), &calendar).await;
+        let slot = setting.dt.filter(|_| model.uses_day);
+        let made = workshop.rows_of(&recipe, schema, (slot, &tables), &calendar).await;
         let made = made.map_err(|error| {
             super::sql_error::located(error, &model.path, &model.sql, &Names::of_functions(&self.project.engine))
         })?;
@@ -132,14 +137,10 @@ impl Bench<'_> {
             wrong += &difference(&read_some(path, schema)?, &made)?;
         }
         let checks = self.checks(&recipe.checks, &rows);
-        let days: Vec<BizDate> = day.into_iter().collect();
-        let violations = workshop.violations_of(&recipe, &made, &checks, (&days, &tables), &calendar).await?;
+        let slots = if model.uses_day { vec![slot] } else { Vec::new() };
+        let violations = workshop.violations_of(&recipe, &made, &checks, (&slots, &tables), &calendar).await?;
         wrong += &unexpected(&setting.violates, &violations);
         Ok((!wrong.is_empty()).then_some(wrong))
-    }
-
-    fn covers_no_day(&self) -> bool {
-        false
     }
 
     fn schema(&self, table: &str) -> Result<&SchemaRef> {
@@ -159,7 +160,8 @@ impl Bench<'_> {
 
     /// The checks that can be run: those that compare with another table only where the case has that table.
     fn checks(&self, all: &[Check], rows: &BTreeMap<&str, RecordBatch>) -> Vec<Check> {
-        let given = |table: &str| rows.contains_key(table) || !self.schemas.contains_key(table);
+        let always = |table: &str| table == FIRST_LOADED_DAY || self.project.seeds.get(table).is_some();
+        let given = |table: &str| rows.contains_key(table) || always(table);
         // The first one is the grain's, and no line of the header.
         let stated = all.iter().skip(1).zip(&self.model.checks);
         let stated = stated.filter(|(_, check)| check.reads.iter().all(|read| given(&read.table))).map(|(all, _)| all);

@@ -91,11 +91,9 @@ pub async fn take(mut turn: Turn) -> Result<Built> {
 impl Turn {
     /// The tables that are read and the files of the partitions that one slot needs; all files when `everything`.
     fn inputs(&self, slot: Slot, everything: bool) -> Vec<Input> {
-        let mut inputs: Vec<Input> = Vec::new();
-        let checks = if everything { self.model.check_inputs().collect() } else { Vec::new() };
-        for read in self.model.reads.iter().chain(checks) {
-            let known = inputs.iter().any(|input| input.name == read.table);
-            let Some(table) = self.tables.get(&read.table).filter(|_| !known) else { continue };
+        let mut inputs = Vec::new();
+        for read in if everything { &self.model.dependencies } else { &self.model.reads } {
+            let Some(table) = self.tables.get(&read.table) else { continue };
             let spans = read.spans(slot, self.states.days(&read.table));
             let files = table.files().iter().filter(|f| everything || is_read(table, f, &spans)).cloned().collect();
             inputs.push(Input { name: read.table.clone(), table: table.clone(), files });
@@ -118,13 +116,12 @@ impl Turn {
         }
         let mut batch = Batch { before, staged: Vec::new(), rows: 0 };
         for slot in std::mem::take(&mut self.slots) {
-            let Some(day) = slot else { continue };
             let due = stale(&self.model, &[slot], &self.states).into_iter().next().map(|(_, reason)| reason);
             let Some(reason) = due.or_else(|| self.forced.contains(&slot).then_some(Reason::Forced)) else { continue };
             report.note_reason(&reason);
             let inputs = self.inputs(slot, false);
             let made_from = fingerprint(&self.model, slot, &self.states);
-            let rows = self.workshop.stage_day(recipe, table, (day, inputs), calendar, &batch.staged).await?;
+            let rows = self.workshop.stage_slot(recipe, table, (slot, inputs), calendar, &batch.staged).await?;
             // The next day of a model that reads its own past is compared with what this day came out as.
             let state = built_state(&batch.before, &rows, Some(made_from), &self.workshop.run);
             self.states.set_slot(&recipe.name, slot, state);
@@ -267,7 +264,10 @@ fn is_read(table: &Table, file: &FileRef, spans: &[Span]) -> bool {
         return spans.iter().any(|span| span.contains(file.slot));
     }
     let Some((first, last)) = file.days else { return !spans.is_empty() };
-    let overlaps = |span: &Span| span.to.is_none_or(|to| first <= to) && span.from.is_none_or(|from| from <= last);
+    // Rows on no day may lie in any file.
+    let overlaps = |span: &Span| {
+        span.no_day || (span.to.is_none_or(|to| first <= to) && span.from.is_none_or(|from| from <= last))
+    };
     spans.iter().any(overlaps)
 }
 
@@ -310,6 +310,7 @@ pub fn recipe(model: &Model) -> Recipe {
         grain: model.grain.clone(),
         checks,
         comments: comments.collect(),
+        by_day: model.uses_day,
         // A table that reads itself replaces whole days while it is read: each has its own files.
         partitioned: model.layer != Layer::App || model.reads_itself(),
         own_past: model.reads_itself(),

@@ -24,7 +24,7 @@ pub use stage::Staged;
 pub use trial::Named;
 
 use crate::check::{self, Check, Violation};
-use crate::date::{BizDate, Slot};
+use crate::date::{BizDate, Slot, slot_words};
 use crate::engine::{Calendar, Engine, LakeScan, Seeds, register_calendar};
 use crate::lake::{FileRef, Lake, Table, TableSpec, stored_type};
 use stage::Stager;
@@ -43,6 +43,8 @@ pub struct Recipe {
     pub checks: Vec<Check>,
     /// What its columns mean, by name.
     pub comments: BTreeMap<String, String>,
+    /// Whether it is computed for one partition after another, with `$dt`, and not in one go.
+    pub by_day: bool,
     /// Whether each day has a folder of its own.
     pub partitioned: bool,
     /// Whether it reads earlier partitions of itself.
@@ -112,15 +114,15 @@ impl Workshop {
         self.lake.table_to_be(&spec).await
     }
 
-    /// Stages one day of a model; where the model reads itself it sees what is staged already.
+    /// Stages one partition of a model; where the model reads itself it sees what is staged already.
     ///
     /// # Errors
     /// When the query fails.
-    pub async fn stage_day(
+    pub async fn stage_slot(
         &self,
         recipe: &Recipe,
         table: &Table,
-        (day, inputs): (BizDate, Vec<Input>),
+        (slot, inputs): (Slot, Vec<Input>),
         calendar: &Arc<dyn Calendar>,
         staged: &[Staged],
     ) -> Result<Staged> {
@@ -130,11 +132,12 @@ impl Workshop {
             session.deregister_table(recipe.name.as_str())?;
             session.register_table(recipe.name.as_str(), overlaid(table, files, staged)?)?;
         }
-        let frame = planned(&session, recipe, Some(day)).await?;
+        let frame = planned(&session, recipe, slot).await?;
         let rows = sorted(frame, &recipe.grain, false)?.execute_stream().await?;
         let mut stager = Stager::new(table, &self.run)?;
-        stager.stage_day(day, rows).await.with_context(|| format!("build {} dt={day}", recipe.name))?;
-        stager.into_staged().pop().context("a day was staged")
+        let what = || format!("build {} dt={}", recipe.name, slot_words(slot));
+        stager.stage_slot(slot, rows).await.with_context(what)?;
+        stager.into_staged().pop().context("a partition was staged")
     }
 
     /// Stages all partitions of a model that is computed whole.
@@ -169,8 +172,8 @@ impl Workshop {
         inputs: &[Input],
         calendar: &Arc<dyn Calendar>,
     ) -> Result<Vec<Violation>> {
-        let days: Vec<BizDate> = staged.iter().filter_map(|s| s.slot).collect();
-        self.check_rows(recipe, overlaid(table, &[], staged)?, &days, inputs, calendar).await
+        let slots: Vec<Slot> = staged.iter().map(|s| s.slot).collect();
+        self.check_rows(recipe, overlaid(table, &[], staged)?, &slots, inputs, calendar).await
     }
 
     /// Runs a model's checks on published partitions.
@@ -181,25 +184,27 @@ impl Workshop {
         &self,
         recipe: &Recipe,
         table: &Table,
-        days: &[BizDate],
+        slots: &[Slot],
         inputs: &[Input],
         calendar: &Arc<dyn Calendar>,
     ) -> Result<Vec<Violation>> {
-        self.check_rows(recipe, Arc::new(LakeScan::of(table)?), days, inputs, calendar).await
+        self.check_rows(recipe, Arc::new(LakeScan::of(table)?), slots, inputs, calendar).await
     }
 
     async fn check_rows(
         &self,
         recipe: &Recipe,
         rows: Arc<dyn TableProvider>,
-        days: &[BizDate],
+        slots: &[Slot],
         inputs: &[Input],
         calendar: &Arc<dyn Calendar>,
     ) -> Result<Vec<Violation>> {
         let others: Vec<Input> = inputs.iter().filter(|i| i.name != recipe.name).cloned().collect();
         let session = self.session(&others, calendar)?;
         session.register_table(recipe.name.as_str(), rows)?;
-        check::run(&session, &recipe.name, &recipe.checks, days).await
+        // In a table that is made in one go, what is on no day has no check of its own: `$dt` is never NULL there.
+        let slots: Vec<Slot> = slots.iter().copied().filter(|slot| slot.is_some() || recipe.by_day).collect();
+        check::run(&session, &recipe.name, &recipe.checks, &slots).await
     }
 }
 
@@ -218,10 +223,12 @@ fn overlaid(table: &Table, files: &[FileRef], staged: &[Staged]) -> Result<Arc<d
     Ok(Arc::new(LakeScan::new(table, &seen, batches)?))
 }
 
-async fn planned(session: &SessionContext, recipe: &Recipe, day: Option<BizDate>) -> Result<DataFrame> {
+async fn planned(session: &SessionContext, recipe: &Recipe, slot: Slot) -> Result<DataFrame> {
     let frame = session.sql(&recipe.sql).await?;
-    let Some(day) = day.filter(|_| recipe.sql.contains("$dt")) else { return Ok(frame) };
-    let dt = ScalarValue::Date32(Some(day.days()));
+    if !recipe.by_day {
+        return Ok(frame);
+    }
+    let dt = ScalarValue::Date32(slot.map(BizDate::days));
     Ok(frame.with_param_values(ParamValues::from(vec![("dt", dt)]))?)
 }
 

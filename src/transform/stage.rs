@@ -12,7 +12,7 @@ use datafusion::physical_plan::SendableRecordBatchStream;
 use futures::StreamExt;
 use xxhash_rust::xxh3::Xxh3;
 
-use crate::date::{BizDate, Slot};
+use crate::date::{BizDate, Slot, slot_words};
 use crate::engine::cast_batch;
 use crate::lake::{StagedFile, Table, encode_parquet};
 
@@ -53,17 +53,17 @@ impl<'a> Stager<'a> {
     /// Stages all rows of a query for one partition.
     ///
     /// # Errors
-    /// When the query fails, or a row belongs to another day.
-    pub async fn stage_day(&mut self, day: BizDate, mut rows: SendableRecordBatchStream) -> Result<()> {
-        self.begin(Some(day));
+    /// When the query fails, or a row belongs to another partition.
+    pub async fn stage_slot(&mut self, slot: Slot, mut rows: SendableRecordBatchStream) -> Result<()> {
+        self.begin(slot);
         while let Some(batch) = rows.next().await {
             let batch = cast_batch(&batch?, self.table.schema())?;
             if let Some(days) = batch.column_by_name("dt") {
                 let days = days.as_primitive::<Date32Type>();
-                let stray = days.iter().find(|d| *d != Some(day.days()));
+                let stray = days.iter().map(|day| day.map(BizDate::from_days)).find(|day| *day != slot);
                 if let Some(stray) = stray {
-                    let stray = stray.map_or_else(|| "no day".to_owned(), |d| BizDate::from_days(d).to_string());
-                    anyhow::bail!("{} for {day} yields a row of {stray}", self.table.name());
+                    let (slot, stray) = (slot_words(slot), slot_words(stray));
+                    anyhow::bail!("{} for {slot} yields a row of {stray}", self.table.name());
                 }
             }
             self.push(batch).await?;

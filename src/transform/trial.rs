@@ -13,7 +13,7 @@ use datafusion::execution::context::SessionContext;
 
 use super::{Recipe, Workshop, commented, own_history, planned, sorted};
 use crate::check::{self, Check, Violation};
-use crate::date::BizDate;
+use crate::date::{BizDate, Slot};
 use crate::engine::{Calendar, cast_batch, memory_table, register_calendar};
 
 /// A table by the name under which a query knows it.
@@ -46,11 +46,11 @@ impl Workshop {
         &self,
         recipe: &Recipe,
         schema: &SchemaRef,
-        (day, tables): (Option<BizDate>, &[Named]),
+        (slot, tables): (Slot, &[Named]),
         calendar: &Arc<dyn Calendar>,
     ) -> Result<RecordBatch> {
         let session = self.session_with(tables, calendar)?;
-        let frame = sorted(planned(&session, recipe, day).await?, &recipe.grain, day.is_none())?;
+        let frame = sorted(planned(&session, recipe, slot).await?, &recipe.grain, !recipe.by_day)?;
         let rows = frame.collect().await?;
         let rows = rows.iter().map(|batch| cast_batch(batch, schema)).collect::<Result<Vec<_>, _>>()?;
         Ok(concat_batches(schema, &rows)?)
@@ -65,13 +65,13 @@ impl Workshop {
         recipe: &Recipe,
         rows: &RecordBatch,
         checks: &[Check],
-        (days, tables): (&[BizDate], &[Named]),
+        (slots, tables): (&[Slot], &[Named]),
         calendar: &Arc<dyn Calendar>,
     ) -> Result<Vec<Violation>> {
         let others: Vec<Named> = tables.iter().filter(|(name, _)| *name != recipe.name).cloned().collect();
         let session = self.session_with(&others, calendar)?;
         session.register_table(recipe.name.as_str(), memory_table(&rows.schema(), std::slice::from_ref(rows))?)?;
-        check::run(&session, &recipe.name, checks, days).await
+        check::run(&session, &recipe.name, checks, slots).await
     }
 
     fn session_with(&self, tables: &[Named], calendar: &Arc<dyn Calendar>) -> Result<SessionContext> {

@@ -86,6 +86,11 @@ fn a_model_is_one_select_and_nothing_else() {
         ("select current_date as a from t", "`current_date` does not give"),
         ("select approx_distinct(a) as a from t", "`approx_distinct` does not give"),
         ("select latest_snapshot('t', x) as a from t", "4:8: expected latest_snapshot('<table>'"),
+        ("select a from t where dt =\n  Latest_Snapshot(t, $dt)", "5:3: expected latest_snapshot('<table>'"),
+        (
+            "select a from t where\n  dt is not distinct from $dt and a",
+            "5:27: put `… is [not] distinct from …` in parentheses",
+        ),
         ("select 1 as a from t pivot (sum(a) for b in ('x'))", "cannot follow which days of `t` are read"),
     ] {
         let message = wrong("-- grain: a", body);
@@ -123,6 +128,7 @@ fn a_check_is_a_condition_on_columns_or_a_query() {
         ("select a from t where x = ", "dws_x.sql:3"),
         ("select a from t; drop table t", "found 2 statements"),
         ("random() > a", "`random` does not give"),
+        ("select a from t where dt = latest_snapshot()", "3:38: expected latest_snapshot('<table>'"),
     ] {
         let message = wrong(&format!("-- check: {check}\n-- grain: a"), "select a from t");
         assert!(message.contains(part), "{check}: {message}");
@@ -161,7 +167,6 @@ fn no_text_makes_the_loader_panic() {
         if let Err(diagnostic) = load_model("sql/dws/dws_visitor_day.sql", &text) {
             assert!(!diagnostic.to_string().is_empty());
         }
-        let _ = crate::model::bind_snapshots(&text, crate::date::BizDate::from_days(0), |_, _| None);
     }
     let chain = format!("select a from t where {}", vec!["a"; 12_000].join(" and "));
     let _ = load_model("sql/dws/dws_x.sql", &format!("-- Rows.\n--\n-- grain: a\n{chain}"));

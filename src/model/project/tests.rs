@@ -60,7 +60,7 @@ fn a_check_that_reads_another_table_waits_for_it() {
     let order: Vec<&str> = models.iter().map(|model| model.name.as_str()).collect();
     assert_eq!(order, ["app_z", "app_a"]);
     let model = models.get("app_a").expect("a model");
-    assert_eq!(model.check_inputs().map(ToString::to_string).collect::<Vec<_>>(), ["app_z: the day"]);
+    assert_eq!(model.prerequisites().map(ToString::to_string).collect::<Vec<_>>(), ["app_z: the day"]);
     assert_eq!(upstream(&models, "app_a", None).len(), 0, "a check is not lineage");
 }
 

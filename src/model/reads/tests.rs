@@ -63,7 +63,11 @@ fn what_is_not_understood_limits_nothing() {
         ("select a from t where dt in ($dt, x)", "t: everything"),
         ("select a from t where dt in (select dt from u where dt = $dt)", "t: everything; u: the day"),
         ("select a from t where dt = $dt or a = 1", "t: everything"),
-        ("select a from t where dt is not distinct from $dt", "t: everything"),
+        ("select a from t where dt is not distinct from $dt - interval '1 day'", "t: everything"),
+        ("select a from t where dt is not distinct from date '2026-01-05'", "t: everything"),
+        ("select a from t where dt is not distinct from a", "t: everything"),
+        ("select a from t where dt is distinct from $dt", "t: everything"),
+        ("select a from t where not (dt is not distinct from $dt)", "t: everything"),
         ("select a from t where coalesce(dt, $dt) = $dt", "t: everything"),
         ("select a from t where dt + interval '1 day' = $dt", "t: everything"),
         ("select a from t where \"DT\" = $dt", "t: everything"),
@@ -186,6 +190,64 @@ fn a_condition_on_the_null_side_makes_the_join_an_inner_one() {
         }),
         ("select 1 from t left join u on t.dt = u.dt right join v on v.a = u.a and t.dt = $dt", {
             "t: the day; u: the day; v: everything"
+        }),
+    ]);
+}
+
+#[test]
+fn what_is_not_distinct_from_the_day_is_of_the_day_or_of_no_day() {
+    check(&[
+        ("select a from t where dt is not distinct from $dt", "t: the day, or no day"),
+        ("select a from t where a > 0 and $dt is not distinct from t.dt", "t: the day, or no day"),
+        ("select a from t where dt is not distinct from $dt::date", "t: the day, or no day"),
+        ("select a from t where dt is not null and dt is not distinct from $dt", "t: the day"),
+        ("select a from t where (dt is not distinct from $dt) and dt >= $dt - interval '6 days'", "t: the day"),
+        ("select a from t where (dt is not distinct from $dt) or dt = $dt - interval '1 day'", {
+            "t: the day, or no day, the day before"
+        }),
+        ("select a from t where a = 1 or dt is not distinct from $dt", "t: everything"),
+        // The parser takes all that follows for the right side; the engine then refuses it.
+        ("select a from t where dt is not distinct from $dt and a > 0", "t: everything"),
+        ("select a from t where dt = $dt and a in (select a from u where dt is not distinct from $dt)", {
+            "t: the day; u: the day, or no day"
+        }),
+        // Only an equality carries a limit over, and it rejects no day.
+        ("select 1 from t join u on t.dt = u.dt where t.dt is not distinct from $dt", "t: the day; u: the day"),
+        ("with x as (select a, dt from t where dt is not distinct from $dt) select 1 from x join u on x.dt = u.dt", {
+            "t: the day, or no day; u: the day"
+        }),
+        ("select 1 from t, u where t.dt = $dt and t.dt is not distinct from u.dt", "t: the day; u: everything"),
+    ]);
+}
+
+#[test]
+fn where_no_day_is_built_an_absent_side_is_not_distinct_from_it() {
+    let own = "is not distinct from $dt";
+    check(&[
+        // On no day, a row of `t` whose only match lies on some day would appear with `u` absent, were that match not read.
+        (&format!("select 1 from t left join u on t.a = u.a where u.dt {own}"), "t: everything; u: everything"),
+        (&format!("select 1 from t right join u on t.a = u.a where t.dt {own}"), "t: everything; u: everything"),
+        (&format!("select 1 from t full join u on t.a = u.a where t.dt {own}"), "t: everything; u: everything"),
+        (&format!("select 1 from t left join u on t.a = u.a and t.dt = $dt where u.dt {own}"), {
+            "t: everything; u: everything"
+        }),
+        (&format!("select 1 from t left join u on t.a = u.a where u.dt <= $dt and u.dt {own}"), {
+            "t: everything; u: the day"
+        }),
+        // The preserved side, the condition of the join itself and inner joins limit as ever.
+        (&format!("select 1 from t left join u on t.a = u.a where t.dt {own}"), "t: the day, or no day; u: everything"),
+        (&format!("select 1 from t left join u on t.a = u.a and u.dt {own} where t.dt {own}"), {
+            "t: the day, or no day; u: the day, or no day"
+        }),
+        (&format!("select 1 from t left join u on t.dt = u.dt where t.dt {own}"), "t: the day, or no day; u: the day"),
+        (&format!("select 1 from t join u on t.a = u.a and u.dt {own} where t.dt {own}"), {
+            "t: the day, or no day; u: the day, or no day"
+        }),
+        (&format!("select 1 from t left anti join u on t.a = u.a and u.dt {own} where t.dt {own}"), {
+            "t: the day, or no day; u: the day, or no day"
+        }),
+        (&format!("select 1 from t join (u left join v on u.a = v.a) on (v.dt {own}) and u.dt {own}"), {
+            "t: everything; u: the day, or no day; v: everything"
         }),
     ]);
 }
