@@ -38,7 +38,9 @@ pub fn columns(query: &Query, tokens: &[TokenWithSpan]) -> Result<Vec<ColumnDoc>
 /// How each column of a query's last SELECT is computed, in order; none of a union, whose parts differ.
 pub fn formulas(query: &Query) -> Vec<Option<String>> {
     let Ok(selects) = last_selects(query) else { return Vec::new() };
-    let [select] = selects.as_slice() else { return Vec::new() };
+    let [select] = selects.as_slice() else {
+        return vec![None; selects.first().map_or(0, |select| select.projection.len())];
+    };
     let ctes = query.with.as_ref().map_or(&[][..], |with| &with.cte_tables);
     select.projection.iter().map(|item| formula(expression(item)?, select, ctes)).collect()
 }

@@ -113,7 +113,7 @@ mod tests {
     fn of(sql: &str) -> Vec<Option<String>> {
         let text = format!("-- A row.\n--\n-- grain: dt\n{sql}");
         let model = load_model("sql/app/app_x.sql", &text).expect("a model");
-        model.columns.into_iter().map(|column| column.formula).collect()
+        model.formulas()
     }
 
     #[test]

@@ -43,8 +43,9 @@ impl Begins {
 /// Finds where each model begins.
 ///
 /// A model of the app layer begins on the first loaded day of the sources it is made from, the earliest of them, but not
-/// before `start`. Any other begins with the earliest of its inputs. Of a table that is not built yet, the first day
-/// is taken to be that of its inputs; so ask again after a run through the models.
+/// before `start`. Any other begins with the earliest of its inputs, whatever rows it has. The first loaded day of a
+/// source is that of a table with rows on it, of its inputs as long as there are none; so ask again after a run through
+/// the models.
 pub fn begins(models: &Models, states: &States, sources: &[SourceStart], start: Option<BizDate>) -> Begins {
     let mut first: BTreeMap<String, BizDate> = BTreeMap::new();
     for table in models.sources() {
@@ -52,18 +53,19 @@ pub fn begins(models: &Models, states: &States, sources: &[SourceStart], start: 
     }
     for model in models.iter().filter(|model| model.is_partitioned()) {
         let of_inputs = || model.inputs().filter_map(|read| first.get(&read.table)).min().copied();
-        let day = match (model.uses_day, model.layer) {
-            (true, Layer::App) => {
-                let mut known = sources_of(models, model, sources).peekable();
-                let loaded = match known.peek() {
-                    Some(_) => known.filter_map(|source| first.get(&source.first_day_of)).min().copied(),
-                    None => of_inputs(),
-                };
-                loaded.map(|day| start.map_or(day, |start| day.max(start)))
-            }
-            (true, _) => of_inputs(),
-            (false, _) if states.get(&model.name).is_some() => states.days(&model.name).earliest(),
-            (false, _) => of_inputs(),
+        let first_loaded = |source: &SourceStart| {
+            let table = &source.first_day_of;
+            states.earliest(table).or_else(|| first.get(table).copied())
+        };
+        let day = if model.uses_day && model.layer == Layer::App {
+            let mut known = sources_of(models, model, sources).peekable();
+            let loaded = match known.peek() {
+                Some(_) => known.filter_map(first_loaded).min(),
+                None => of_inputs(),
+            };
+            loaded.map(|day| start.map_or(day, |start| day.max(start)))
+        } else {
+            of_inputs()
         };
         first.extend(day.map(|day| (model.name.clone(), day)));
     }

@@ -1,6 +1,5 @@
 //! Questions about the warehouse that change nothing: the models, one model, past runs, its vital signs.
 
-use std::collections::BTreeSet;
 use std::fmt::Write as _;
 use std::path::Path;
 
