@@ -16,13 +16,7 @@ pub struct Shop {
 impl Shop {
     /// A new project whose inputs are a simulated shop; the same options make the same inputs.
     pub fn sample(options: &[&str]) -> Self {
-        let folder = tempfile::tempdir().expect("a folder");
-        let shop = Self { folder };
-        let root = Path::new(env!("CARGO_MANIFEST_DIR"));
-        copy(&root.join("sql"), &shop.folder.path().join("sql"));
-        copy(&root.join("conf"), &shop.folder.path().join("conf"));
-        shop.edit("conf/warehouse.toml", "sample-logs/user_action", "in/user_action");
-        shop.edit("conf/warehouse.toml", "sample-logs/orders", "in/orders");
+        let shop = Self::bare();
         let mut arguments = vec!["sample", "--quiet", "--out", "in"];
         for usual in [["--goods", "30"], ["--seed", "3"], ["--start", "2026-01-01"]] {
             if !options.contains(&usual[0]) {
@@ -31,6 +25,25 @@ impl Shop {
         }
         arguments.extend(options);
         shop.succeeds(&arguments);
+        shop
+    }
+
+    /// A new project whose inputs are copies of those in a folder.
+    pub fn of(inputs: &Path) -> Self {
+        let shop = Self::bare();
+        copy(inputs, &shop.folder.path().join("in"));
+        shop
+    }
+
+    fn bare() -> Self {
+        let folder = tempfile::tempdir().expect("a folder");
+        let shop = Self { folder };
+        let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+        for part in ["sql", "conf", "tests/models"] {
+            copy(&root.join(part), &shop.folder.path().join(part));
+        }
+        shop.edit("conf/warehouse.toml", "sample-logs/user_action", "in/user_action");
+        shop.edit("conf/warehouse.toml", "sample-logs/orders", "in/orders");
         shop
     }
 
