@@ -33,18 +33,30 @@ fn a_shop_that_is_all_dirt_equals_a_second_implementation() {
     );
 }
 
-/// Simulates a shop, runs it and compares all that it exports; tells table, key, column and both values.
+#[test]
+fn a_shop_with_a_history_before_the_start_equals_a_second_implementation() {
+    let options = "--seed 15 --start 2025-12-28 --days 18 --devices 60 --events 150 --orders 12 --messy 0.3";
+    let shop = simulated(options);
+    shop.edit("conf/warehouse.toml", "timezone = ", "start = \"2026-01-05\"\ntimezone = ");
+    equals(&shop, options, &["--start", "2026-01-05"]);
+}
+
+/// Simulates a shop, runs it and compares all that it exports.
 fn equals_a_second_implementation(options: &str) {
-    let shop = Shop::sample(&options.split(' ').collect::<Vec<_>>());
+    equals(&simulated(options), options, &[]);
+}
+
+fn simulated(options: &str) -> Shop {
+    Shop::sample(&options.split(' ').collect::<Vec<_>>())
+}
+
+/// Runs a shop and compares all that it exports; tells table, key, column and both values.
+fn equals(shop: &Shop, options: &str, told: &[&str]) {
     shop.succeeds(&["run", "--quiet"]);
-    let compared = python(&[
-        "tests/oracle/compare.py",
-        &shop.path("in/user_action"),
-        &shop.path("in/orders"),
-        &shop.path("warehouse/metrics.db"),
-        "--lake",
-        &shop.path("warehouse/lake"),
-    ]);
+    let (logs, orders) = (shop.path("in/user_action"), shop.path("in/orders"));
+    let (database, lake) = (shop.path("warehouse/metrics.db"), shop.path("warehouse/lake"));
+    let compared = ["tests/oracle/compare.py", &logs, &orders, &database, "--lake", &lake];
+    let compared = python(&[&compared, told].concat());
     let said = String::from_utf8_lossy(&compared.stdout);
     let failed = String::from_utf8_lossy(&compared.stderr);
     assert!(compared.status.success(), "strata sample {options}\n{said}{failed}");

@@ -3,15 +3,29 @@
 -- grain:  dt, dimension, value
 -- check:  visitors > 0
 -- check:  share between 0 and 1
--- check:  select dimension, spread, dau
---         from (
---             select dimension, sum(visitors) as spread
+-- check:  select due.dimension, spread.visitors, audience.dau
+--         from (values ('platform'), ('brand'), ('model'), ('network')) as due (dimension)
+--         cross join (select dau from app_active_visitor where dt = $dt) as audience
+--         left join (
+--             select dimension, sum(visitors) as visitors
 --             from app_active_distribution
---             where dt = $dt and dimension in ('platform', 'brand', 'model', 'network')
+--             where dt = $dt
 --             group by dimension
---         )
---         cross join (select dau from app_active_visitor where dt = $dt)
---         where spread <> dau
+--         ) as spread on due.dimension = spread.dimension
+--         where coalesce(spread.visitors, 0) <> audience.dau
+-- check:  select platform.value as platform, platform.visitors, version.visitors as of_versions
+--         from (
+--             select value || '_version' as dimension, value, visitors
+--             from app_active_distribution
+--             where dt = $dt and dimension = 'platform' and value in ('android', 'ios')
+--         ) as platform
+--         full join (
+--             select dimension, sum(visitors) as visitors
+--             from app_active_distribution
+--             where dt = $dt and dimension in ('android_version', 'ios_version')
+--             group by dimension
+--         ) as version on platform.dimension = version.dimension
+--         where platform.visitors is distinct from version.visitors
 -- check:  select dimension, sum(share) as share
 --         from app_active_distribution
 --         where dt = $dt

@@ -16,7 +16,7 @@
 --             select
 --                 first_category_name,
 --                 sum(orders) as orders,
---                 sum(units) as units,
+--                 sum(cast(units as decimal(38, 0))) as units,
 --                 sum(sales) as sales
 --             from app_goods_sales
 --             where dt = $dt
@@ -44,7 +44,7 @@ category as (
     select
         goods.first_category_name,
         count(distinct line.order_id) as orders,
-        coalesce(sum(line.units), 0) as units,
+        coalesce(sum(cast(line.units as decimal(38, 0))), 0) as units,
         coalesce(sum(line.line_money), 0) as sales
     from line
     inner join goods on line.goods_id = goods.goods_id
@@ -55,7 +55,7 @@ select
     $dt as dt, -- day the orders were placed
     first_category_name, -- first-level category
     orders, -- orders with a line in it
-    units, -- pieces
+    cast(units as bigint) as units, -- pieces
     cast(sales as decimal(18, 2)) as sales, -- sum of the lines
     ratio(sales, sum(sales) over ()) as share, -- sales / sales of the day, NULL when these are 0
     cast(row_number() over (order by sales desc, first_category_name) as bigint)

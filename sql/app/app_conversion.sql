@@ -3,6 +3,10 @@
 -- grain:  dt
 -- check:  active_users >= viewers and viewers >= buyers and buyers >= payers and payers >= 0
 -- check:  overall is null or overall between 0 and 1
+-- check:  select active_users, counted
+--         from (select active_users from app_conversion where dt = $dt)
+--         cross join (select count(*) as counted from dws_user_day where dt = $dt)
+--         where active_users <> counted
 -- export: metrics
 -- tags:   audience, orders
 

@@ -8,6 +8,22 @@
 --         from (select buyers from app_gmv where dt = $dt)
 --         cross join (select count(*) as counted from dws_buyer_day where dt = $dt)
 --         where buyers <> counted
+-- check:  select orders, placed, gmv, order_money
+--         from (select orders, gmv from app_gmv where dt = $dt)
+--         cross join (
+--             select count(*) as placed, coalesce(sum(order_money), 0) as order_money
+--             from dwd_order
+--             where dt = $dt
+--         )
+--         where orders <> placed or gmv <> order_money
+-- check:  select units, sold
+--         from (select * from app_gmv where dt = $dt)
+--         cross join (
+--             select coalesce(sum(cast(units as decimal(38, 0))), 0) as sold
+--             from dws_goods_day
+--             where dt = $dt
+--         )
+--         where units <> sold
 -- export: metrics
 -- tags:   orders
 
@@ -34,7 +50,7 @@ placed_total as (
 ),
 
 line_total as (
-    select coalesce(sum(units), 0) as units from line
+    select cast(coalesce(sum(cast(units as decimal(38, 0))), 0) as bigint) as units from line
 ),
 
 payment_total as (

@@ -30,8 +30,10 @@ with viewed as (
     where dt = $dt and details_views > 0
 ),
 
-goods as (
-    select goods_id, goods_name from dwd_goods where dt = latest_snapshot('dwd_goods', $dt)
+catalogue as (
+    select goods_id, goods_name
+    from dws_goods_catalogue
+    where dt = latest_snapshot('dws_goods_catalogue', $dt)
 ),
 
 ranked as (
@@ -53,9 +55,9 @@ select
     listed.window_start, -- start of the four hours on the clock of the business zone
     cast(listed.rank as bigint) as rank, -- by views, then lines, both descending, then goods_id
     listed.goods_id, -- the goods
-    coalesce(nullif(goods.goods_name, ''), 'unknown') as goods_name, -- name of the goods
+    coalesce(catalogue.goods_name, 'unknown') as goods_name, -- name of the goods
     listed.details_views, -- distinct goods detail views in the window
     listed.transaction_items -- order lines written in the window whose order is valid
 from listed
 -- Left: goods may be in no snapshot.
-left join goods on listed.goods_id = goods.goods_id
+left join catalogue on listed.goods_id = catalogue.goods_id

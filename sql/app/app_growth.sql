@@ -10,6 +10,10 @@
 --         from (select * from app_growth where dt = $dt)
 --         cross join (select dau, prev_day from app_active_visitor where dt = $dt)
 --         where dau <> coalesce(prev_day, 0) + new_visitors + resurrected - churned
+-- check:  select growth.new_visitors, fresh.new_visitors as of_day
+--         from (select new_visitors from app_growth where dt = $dt) as growth
+--         cross join (select new_visitors from app_new_visitor where dt = $dt) as fresh
+--         where growth.new_visitors <> fresh.new_visitors
 -- export: metrics
 -- tags:   audience
 

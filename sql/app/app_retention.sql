@@ -4,6 +4,22 @@
 -- check:  dt - cohort_dt = day_n
 -- check:  retained between 0 and cohort_size
 -- check:  retention_rate between 0 and 1
+-- check:  select fresh.cohort_dt, fresh.new_visitors, shown.cohort_dt as shown, shown.cohort_size
+--         from (
+--             select dt as cohort_dt, new_visitors
+--             from app_new_visitor
+--             where dt between $dt - interval '30 days' and $dt - interval '1 day'
+--                 and new_visitors > 0
+--                 and $dt - dt in (1, 2, 3, 4, 5, 6, 7, 14, 30)
+--         ) as fresh
+--         full join (
+--             select cohort_dt, cohort_size from app_retention where dt = $dt
+--         ) as shown on fresh.cohort_dt = shown.cohort_dt
+--         where fresh.new_visitors is distinct from shown.cohort_size
+-- check:  select cohort.retained, growth.retained as of_all
+--         from (select retained from app_retention where dt = $dt and day_n = 1) as cohort
+--         cross join (select retained from app_growth where dt = $dt) as growth
+--         where cohort.retained > growth.retained
 -- export: metrics
 -- tags:   audience
 

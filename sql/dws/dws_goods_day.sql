@@ -23,7 +23,7 @@ sold as (
     select
         goods_id,
         count(distinct order_id) as orders,
-        sum(units) as units,
+        sum(cast(units as decimal(38, 0))) as units,
         sum(line_money) as sales
     from line
     group by goods_id
@@ -40,7 +40,7 @@ select
     coalesce(catalogue.third_category_name, 'unknown')
         as third_category_name, -- third-level category
     sold.orders, -- orders with the goods
-    coalesce(sold.units, 0) as units, -- pieces
+    cast(coalesce(sold.units, 0) as bigint) as units, -- pieces
     cast(coalesce(sold.sales, 0) as decimal(18, 2)) as sales -- sum of the lines
 from sold
 -- Left: goods may be in no snapshot.

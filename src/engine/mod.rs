@@ -80,12 +80,7 @@ impl Engine {
     pub fn session_for(&self, rows: u64) -> SessionContext {
         let session = self.session();
         if rows < SPLIT_ROWS {
-            let state = session.state_ref();
-            let mut state = state.write();
-            let options = state.config_mut().options_mut();
-            options.execution.target_partitions = 1;
-            // What a second look at the plan would find is not worth the look.
-            options.optimizer.max_passes = 1;
+            session.state_ref().write().config_mut().options_mut().execution.target_partitions = 1;
         }
         session
     }

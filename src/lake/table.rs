@@ -73,6 +73,8 @@ pub struct Table {
     partitioned: bool,
     files: Arc<Vec<FileRef>>,
     pending: Option<TableSpec>,
+    /// Whether the columns that are pending have other names or types, and not only other comments.
+    retyped: bool,
 }
 
 #[derive(Deserialize)]
@@ -94,7 +96,16 @@ impl Table {
         let partitioned = !snapshot.metadata().partition_columns().is_empty();
         let files = list_files(snapshot, partitioned)?;
         let schema = Arc::new(schema);
-        Ok(Self { lake, name: name.to_owned(), delta, schema, partitioned, files: Arc::new(files), pending: None })
+        Ok(Self {
+            lake,
+            name: name.to_owned(),
+            delta,
+            schema,
+            partitioned,
+            files: Arc::new(files),
+            pending: None,
+            retyped: false,
+        })
     }
 
     pub(super) async fn create(lake: &Lake, spec: &TableSpec) -> Result<Self> {
@@ -125,20 +136,24 @@ impl Table {
             bail!("{} cannot change between one folder a day and many days a file", self.name);
         }
         let schema: Schema = (&wanted).try_into_arrow()?;
+        let columns = |schema: &Schema| -> Vec<_> {
+            schema.fields().iter().map(|field| (field.name().clone(), field.data_type().clone())).collect()
+        };
+        self.retyped = columns(&schema) != columns(&self.schema);
         self.schema = Arc::new(schema);
         self.pending = Some(spec.clone());
         Ok(self)
     }
 
-    /// Whether the next commit changes the schema.
+    /// Whether the next commit changes the names or types of columns.
     pub fn is_reshaped(&self) -> bool {
-        self.pending.is_some()
+        self.retyped
     }
 
     /// The table with the wanted columns, after a commit that changes its schema where it differs.
     pub(super) async fn evolved(self, spec: &TableSpec, now_ms: i64) -> Result<Self> {
         let mut table = self.reshaped(spec)?;
-        if table.is_reshaped() {
+        if table.pending.is_some() {
             table.commit(Commit { operation: "schema", now_ms, ..Commit::default() }).await?;
         }
         Ok(table)
@@ -165,6 +180,7 @@ impl Table {
         self.files = Arc::new(list_files(state, self.partitioned)?);
         self.schema = Arc::new(schema);
         self.pending = None;
+        self.retyped = false;
         if version.is_multiple_of(CHECKPOINT_INTERVAL) {
             let checkpoint = deltalake::checkpoints::create_checkpoint(&self.delta, None).await;
             checkpoint.with_context(|| format!("write a checkpoint of {}", self.name))?;

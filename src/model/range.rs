@@ -74,6 +74,11 @@ impl Span {
 }
 
 impl DayRange {
+    /// Whether it is some days near the one that is built, and not all there are on one side of it.
+    pub fn is_around_the_day(&self) -> bool {
+        matches!(self, Self::Own | Self::Between { from: Some(_), to: Some(_) })
+    }
+
     /// The range of exactly one date.
     pub fn only(date: DateExpr) -> Self {
         Self::Between { from: Some(date.clone()), to: Some(date) }

@@ -108,7 +108,10 @@ pub fn plan(models: &Models, wanted: &Wanted, begins: &Begins, states: &States, 
             let reason = match known.get(slot) {
                 Some(reason) => Some(reason.clone()),
                 None if forced.contains(slot) && has_content(model, *slot, states) => Some(Reason::Forced),
-                None => upstream(),
+                None => upstream().map(|reason| {
+                    let is_new = states.get(&model.name).is_none_or(|table| !table.slots.contains_key(slot));
+                    if model.uses_day && slot.is_some() && is_new { Reason::NeverBuilt } else { reason }
+                }),
             };
             let Some(reason) = reason else { continue };
             if model.uses_day {

@@ -317,7 +317,7 @@ fn a_source_that_is_about_to_change_is_planned_for() {
     let shown: Vec<String> =
         plan.rows().iter().map(|row| format!("{} {} {}", row.model, row.days(), row.certain)).collect();
     let expected = [
-        "dwd_goods 2026-01-11 false",
+        "dwd_goods 2026-01-11 true",
         "dws_goods_day 2026-01-11..2026-01-12 false",
         "app_sales 2026-01-11..2026-01-12 false",
     ];

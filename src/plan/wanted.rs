@@ -34,6 +34,8 @@ pub fn wanted(
 ) -> Wanted {
     let mut needs: BTreeMap<&str, Vec<Span>> = BTreeMap::new();
     let mut wanted = Wanted::new();
+    // Tables of which some model reads the latest partition on or before a day.
+    let mut snapshots: BTreeSet<&str> = BTreeSet::new();
     for model in models.iter().rev() {
         if selected.contains(&model.name) {
             let asked = Span { from: window.from, to: Some(window.to), no_day: true };
@@ -45,13 +47,18 @@ pub fn wanted(
             slots.push(None);
         }
         if let Some(begin) = begins.get(&model.name).filter(|_| model.uses_day) {
-            slots.extend(days(model, spans, begin, window.to, states).into_iter().map(Some));
+            // Where all snapshots lie behind the window, the earliest there is stands in.
+            let last = if snapshots.contains(model.name.as_str()) { begin.max(window.to) } else { window.to };
+            slots.extend(days(model, spans, begin, last, states).into_iter().map(Some));
         }
         for first in begins.first_tables(models, model) {
             needs.entry(&first.name).or_default().push(Span::ALL);
         }
         for read in model.prerequisites() {
             let Some(input) = models.get(&read.table) else { continue };
+            if read.ranges.iter().any(|range| matches!(range, DayRange::Latest(_))) {
+                snapshots.insert(&input.name);
+            }
             // Even when no day of the model is wanted: where it begins may follow from this input.
             let needed = needs.entry(&input.name).or_default();
             for slot in &slots {

@@ -45,7 +45,6 @@ pub async fn schemas(
         schemas.extend(ingest::schemas(&source.source)?);
     }
     let mut tables: BTreeMap<String, Named> = BTreeMap::new();
-    let seeds = project.seeds.iter().map(|(name, seed)| (name.clone(), seed.schema()));
     for (name, schema) in &schemas {
         tables.insert(name.clone(), (name.clone(), memory_table(schema, &[])?));
     }
@@ -57,7 +56,7 @@ pub async fn schemas(
         tables.insert(model.name.clone(), (model.name.clone(), memory_table(&schema, &[])?));
         schemas.insert(model.name.clone(), schema);
     }
-    schemas.extend(seeds);
+    schemas.extend(project.seeds.iter().map(|(name, seed)| (name.clone(), seed.schema())));
     Ok(schemas)
 }
 

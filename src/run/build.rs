@@ -44,20 +44,28 @@ pub async fn build(
     target: &Target,
 ) -> Result<Vec<ModelReport>> {
     let workshop = project.workshop(ctx);
-    let mut reports = Vec::new();
-    let mut force = target.force;
-    // Where tables begin can change by building: models that were passed before that was known are looked at again.
-    loop {
-        let first_days = begins(&project.models, states, &project.starts, project.start());
-        let wanted = wanted(&project.models, &target.selected, target.window, &first_days, states);
+    let mut progress = Progress { states, reports: Vec::new(), broken: target.incomplete.clone() };
+    let models = &project.models;
+    // Where metrics begin is known once the tables are right that say so: these come first, over all their days.
+    let known = begins(models, progress.states, &project.starts, project.start());
+    let asked = wanted(models, &target.selected, target.window, &known, progress.states);
+    let deciding = known.deciding(models, asked.keys());
+    let all_days = Window { from: None, ..target.window };
+    for (selected, window, force) in [(&deciding, all_days, false), (&target.selected, target.window, target.force)] {
+        let first_days = begins(models, progress.states, &project.starts, project.start());
+        let wanted = wanted(models, selected, window, &first_days, progress.states);
         let pass = Pass { ctx, project, workshop: &workshop, target, force, first_days: &first_days, wanted: &wanted };
-        force = false;
-        let broken = pass.build(states, &mut reports).await?;
-        let settled = begins(&project.models, states, &project.starts, project.start()) == first_days;
-        if settled || broken {
-            return Ok(reports);
-        }
+        pass.build(&mut progress).await?;
     }
+    Ok(progress.reports)
+}
+
+/// How far a build has come.
+struct Progress<'a> {
+    states: &'a mut States,
+    reports: Vec<ModelReport>,
+    /// What cannot be built upon, and why.
+    broken: BTreeMap<String, String>,
 }
 
 /// One pass over the wanted models, with what was known when it began.
@@ -72,13 +80,13 @@ struct Pass<'a> {
 }
 
 impl Pass<'_> {
-    /// Builds what is stale, model after model; whether something failed.
-    async fn build(&self, states: &mut States, reports: &mut Vec<ModelReport>) -> Result<bool> {
+    /// Builds what is stale, model after model; what failed in an earlier pass is not tried again.
+    async fn build(&self, progress: &mut Progress<'_>) -> Result<()> {
         let Self { ctx, project, workshop, .. } = *self;
-        let wanted = |model: &&Model| self.wanted.contains_key(&model.name);
+        let Progress { states, reports, broken } = progress;
+        let wanted = |model: &&Model| self.wanted.contains_key(&model.name) && !broken.contains_key(&model.name);
         let mut waiting: Vec<Arc<Model>> = project.models.iter().filter(wanted).map(|m| Arc::new(m.clone())).collect();
         let mut unfinished: BTreeSet<String> = waiting.iter().map(|m| m.name.clone()).collect();
-        let mut broken = self.target.incomplete.clone();
         let mut tables: BTreeMap<String, Table> = BTreeMap::new();
         let mut tasks: JoinSet<Result<Built>> = JoinSet::new();
         let mut running: BTreeMap<Id, String> = BTreeMap::new();
@@ -145,7 +153,7 @@ impl Pass<'_> {
                 }
             }
         }
-        Ok(broken.len() > self.target.incomplete.len())
+        Ok(())
     }
 
     /// Opens what a model's turn needs; `None` when there is nothing to do.

@@ -16,7 +16,11 @@ use arrow::datatypes::{DataType, Field, Schema, SchemaRef};
 use serde::Deserialize;
 
 use crate::date::BizDate;
-use crate::error::nearest;
+use crate::engine::sql_type;
+use crate::error::{Advice, nearest};
+
+/// The size of a CSV that no case comes near.
+const CSV_BYTES: usize = 1 << 20;
 
 /// What a case says besides its tables.
 #[derive(Clone, Debug, Default, Deserialize)]
@@ -38,8 +42,6 @@ pub struct Setting {
 /// One case of a model.
 #[derive(Clone, Debug)]
 pub struct Case {
-    /// Its name: what it shows, in words.
-    pub name: String,
     /// What it says besides its tables.
     pub setting: Setting,
     /// The CSV files of tables, by table.
@@ -48,11 +50,11 @@ pub struct Case {
     pub expected: Option<PathBuf>,
 }
 
-/// The cases in the folder of a model, by name; none when there is no folder.
+/// The cases in the folder of a model, by name, each read or with what is wrong about it; none when there is no folder.
 ///
 /// # Errors
-/// When a folder cannot be read or holds something that is no part of a case.
-pub fn cases_of(folder: &Path) -> Result<Vec<Case>> {
+/// When the folder cannot be listed.
+pub fn cases_of(folder: &Path) -> Result<Vec<(String, Result<Case>)>> {
     let Ok(entries) = std::fs::read_dir(folder) else { return Ok(Vec::new()) };
     let mut folders = Vec::new();
     for entry in entries {
@@ -62,18 +64,24 @@ pub fn cases_of(folder: &Path) -> Result<Vec<Case>> {
         }
     }
     folders.sort();
-    folders.iter().map(|folder| load(folder).with_context(|| format!("case {}", folder.display()))).collect()
+    Ok(folders.iter().map(|folder| (name_of(folder), load(folder))).collect())
+}
+
+fn name_of(path: &Path) -> String {
+    path.file_name().unwrap_or_default().to_string_lossy().into_owned()
 }
 
 fn load(folder: &Path) -> Result<Case> {
-    let name = folder.file_name().unwrap_or_default().to_string_lossy().into_owned();
-    let mut case = Case { name, setting: Setting::default(), tables: BTreeMap::new(), expected: None };
+    let mut case = Case { setting: Setting::default(), tables: BTreeMap::new(), expected: None };
     for entry in std::fs::read_dir(folder)? {
         let path = entry?.path();
-        let file = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
+        let file = name_of(&path);
         match (file.as_str(), file.strip_suffix(".csv")) {
+            // What editors and file managers leave behind.
+            _ if file.starts_with('.') || file.ends_with('~') => {}
             ("case.toml", _) => {
-                case.setting = toml::from_str(&std::fs::read_to_string(&path)?).context("case.toml")?;
+                let setting = toml::from_str(&std::fs::read_to_string(&path)?).context("case.toml");
+                case.setting = setting.hint("dates stand in quotes: dt = \"2026-01-05\"")?;
             }
             ("expected.csv", _) => case.expected = Some(path),
             (_, Some(table)) => {
@@ -108,8 +116,11 @@ pub fn read_rows(path: &Path, schema: &SchemaRef) -> Result<RecordBatch> {
 /// # Errors
 /// When it names a column that the table lacks, or a value is not of the column's type.
 pub fn read_some(path: &Path, schema: &SchemaRef) -> Result<RecordBatch> {
-    let file = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
+    let file = name_of(path);
     let text = std::fs::read(path).with_context(|| format!("read {file}"))?;
+    if text.len() > CSV_BYTES {
+        bail!("{file} has {} bytes: a case is small enough to be checked by eye", text.len());
+    }
     let format = Format::default().with_header(true);
     let (header, _) = format.infer_schema(text.as_slice(), Some(0)).with_context(|| file.clone())?;
     let mut fields = Vec::new();
@@ -119,6 +130,9 @@ pub fn read_some(path: &Path, schema: &SchemaRef) -> Result<RecordBatch> {
             let near = near.map(|near| format!("; did you mean `{near}`?")).unwrap_or_default();
             bail!("{file}: the table has no column `{name}`{near}");
         };
+        if fields.iter().any(|known: &Field| known.name() == name) {
+            bail!("{file}: two columns are called `{name}`");
+        }
         fields.push(field.clone());
     }
     let texts: Vec<Field> = fields.iter().map(|field| Field::new(field.name(), DataType::Utf8, true)).collect();
@@ -145,9 +159,27 @@ fn typed(texts: &StringArray, kind: &DataType) -> Result<ArrayRef> {
     let values: ArrayRef = Arc::new(values);
     let options = CastOptions { safe: true, ..CastOptions::default() };
     let cast = cast_with_options(&values, kind, &options)?;
-    let lost = (0..values.len()).find(|row| values.is_valid(*row) && cast.is_null(*row));
+    let texts = values.as_string::<i32>();
+    let lost = (0..values.len()).find(|row| {
+        values.is_valid(*row) && (cast.is_null(*row) || fraction(texts.value(*row)) > fraction_digits(kind))
+    });
     match lost {
-        Some(row) => Err(anyhow!("row {}: `{}` is no {kind}", row + 1, texts.value(row))),
+        // The header is line 1.
+        Some(row) => Err(anyhow!("line {}: `{}` is no {}", row + 2, texts.value(row), sql_type(kind))),
         None => Ok(cast),
+    }
+}
+
+/// How many digits of a value stand behind its point, zeros at the end aside.
+fn fraction(text: &str) -> usize {
+    text.rsplit_once('.').map_or(0, |(_, digits)| digits.trim_end_matches('0').len())
+}
+
+/// How many digits behind the point a type holds: a cast would round the others away, and a wrong expectation pass.
+fn fraction_digits(kind: &DataType) -> usize {
+    match kind {
+        DataType::Decimal128(_, scale) => usize::try_from(*scale).unwrap_or_default(),
+        DataType::Timestamp(..) => 6,
+        _ => usize::MAX,
     }
 }

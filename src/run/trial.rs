@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use anyhow::{Context as _, Result, anyhow};
-use arrow::array::{AsArray, RecordBatch};
+use arrow::array::{Array, AsArray, RecordBatch};
 use arrow::datatypes::{Date32Type, SchemaRef};
 use arrow::util::display::{ArrayFormatter, FormatOptions};
 
@@ -21,8 +21,11 @@ use crate::model::{FIRST_LOADED_DAY, Model, select};
 use crate::progress::Event;
 use crate::transform::{Named, Workshop};
 
-/// How NULL is told apart from a text in a message.
-const CELLS: FormatOptions<'static> = FormatOptions::new().with_null("NULL");
+/// How values are written.
+const CELLS: FormatOptions<'static> = FormatOptions::new();
+
+/// How many rows that differ are told.
+const SHOWN_ROWS: usize = 20;
 
 /// How the cases of one model went.
 pub struct Trial {
@@ -55,12 +58,15 @@ pub async fn test(ctx: &Context, selected: &[String], excluded: &[String]) -> Re
     for model in project.models.iter().filter(|model| selected.contains(&model.name)) {
         let cases = cases_of(&folder.join(&model.name)).exit(Exit::Usage)?;
         let mut failed = Vec::new();
-        for case in &cases {
-            let tried = Bench { ctx, project: &project, schemas: &schemas, model, case }.run().await;
+        for (name, case) in &cases {
+            let tried = match case {
+                Ok(case) => Bench { ctx, project: &project, schemas: &schemas, model, case }.run().await,
+                Err(error) => Ok(Some(render(error))),
+            };
             let wrong = tried.unwrap_or_else(|error| Some(render(&error)));
             if let Some(wrong) = wrong {
-                ctx.reporter.report(Event::Failure(format!("{}/{}\n{}", model.name, case.name, wrong.trim_end())));
-                failed.push((case.name.clone(), wrong));
+                ctx.reporter.report(Event::Failure(format!("{}/{name}\n{}", model.name, wrong.trim_end())));
+                failed.push((name.clone(), wrong));
             }
         }
         trials.push(Trial {
@@ -208,32 +214,32 @@ impl Calendar for CaseCalendar {
 fn difference(expected: &RecordBatch, made: &RecordBatch) -> Result<String> {
     let names: Vec<String> = expected.schema().fields().iter().map(|field| field.name().clone()).collect();
     let indices = names.iter().map(|name| made.schema().index_of(name)).collect::<Result<Vec<_>, _>>()?;
-    let made = lines(&made.project(&indices)?)?;
-    let mut unexpected = made;
-    let mut missing = Vec::new();
-    for line in lines(expected)? {
-        match unexpected.iter().position(|other| *other == line) {
-            Some(found) => {
-                unexpected.remove(found);
-            }
-            None => missing.push(line),
-        }
+    // How often a row is there, less how often it is expected.
+    let mut balance: BTreeMap<Vec<Option<String>>, i64> = BTreeMap::new();
+    rows_as_text(&made.project(&indices)?)?.into_iter().for_each(|row| *balance.entry(row).or_default() += 1);
+    rows_as_text(expected)?.into_iter().for_each(|row| *balance.entry(row).or_default() -= 1);
+    let mut lines = Vec::new();
+    for (row, count) in balance {
+        let cells: Vec<&str> = row.iter().map(|cell| cell.as_deref().unwrap_or("NULL")).collect();
+        let line = format!("  {} {}\n", if count < 0 { '-' } else { '+' }, cells.join(" | "));
+        lines.extend(std::iter::repeat_n(line, usize::try_from(count.abs()).unwrap_or_default()));
     }
-    if missing.is_empty() && unexpected.is_empty() {
+    if lines.is_empty() {
         return Ok(String::new());
     }
-    let mut text = format!("    {}\n", names.join(" | "));
-    missing.iter().for_each(|line| text += &format!("  - {line}\n"));
-    unexpected.iter().for_each(|line| text += &format!("  + {line}\n"));
-    text += "  (- expected and missing, + there and not expected)\n";
-    Ok(text)
+    let more = lines.len().saturating_sub(SHOWN_ROWS);
+    lines.truncate(SHOWN_ROWS);
+    let more = if more > 0 { format!("  … and {more} more\n") } else { String::new() };
+    let explained = "  (- expected and missing, + there and not expected)\n";
+    Ok(format!("    {}\n{}{more}{explained}", names.join(" | "), lines.concat()))
 }
 
-fn lines(rows: &RecordBatch) -> Result<Vec<String>> {
+/// The cells of each row; NULL is none, so that it differs from the text of the name.
+fn rows_as_text(rows: &RecordBatch) -> Result<Vec<Vec<Option<String>>>> {
     let columns = rows.columns().iter().map(|column| ArrayFormatter::try_new(column, &CELLS));
     let columns = columns.collect::<Result<Vec<_>, _>>()?;
-    let line = |row| columns.iter().map(|column| column.value(row).to_string()).collect::<Vec<_>>().join(" | ");
-    Ok((0..rows.num_rows()).map(line).collect())
+    let cell = |at: usize, row: usize| rows.column(at).is_valid(row).then(|| columns[at].value(row).to_string());
+    Ok((0..rows.num_rows()).map(|row| (0..columns.len()).map(|at| cell(at, row)).collect()).collect())
 }
 
 /// Violations that were not foreseen, and foreseen ones that did not occur, as lines.

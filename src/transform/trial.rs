@@ -50,7 +50,9 @@ impl Workshop {
         calendar: &Arc<dyn Calendar>,
     ) -> Result<RecordBatch> {
         let session = self.session_with(tables, calendar)?;
-        let frame = sorted(planned(&session, recipe, slot).await?, &recipe.grain, !recipe.by_day)?;
+        let frame = planned(&session, recipe, slot).await?;
+        let by_day = !recipe.by_day && frame.schema().has_column_with_unqualified_name("dt");
+        let frame = sorted(frame, &recipe.grain, by_day)?;
         let rows = frame.collect().await?;
         let rows = rows.iter().map(|batch| cast_batch(batch, schema)).collect::<Result<Vec<_>, _>>()?;
         Ok(concat_batches(schema, &rows)?)

@@ -98,8 +98,8 @@ class Shop:
     """Logs and orders, indexed by business day.
 
     `first_log_day`, `first_order_day` and `first_day` (the earlier) are the first loaded days.
-    Facts before them, which only a `start` makes possible, are history: they decide who is new,
-    and no window sees them.
+    Facts before them, which only a `start` makes possible, are landed and count as history: they
+    decide who is new and who has lapsed, and no window sees them.
     """
 
     def __init__(self, logs, orders, start=None):
@@ -121,13 +121,15 @@ class Shop:
     # Logs.
 
     @cached_property
+    def landed_of(self):
+        """day -> its distinct events, history included."""
+        return grouped(self.events, lambda event: event.dt)
+
+    @cached_property
     def events_of(self):
         """day -> its distinct events, from the first loaded day on."""
-        found = defaultdict(list)
-        for event in self.events:
-            if event.dt >= self.first_log_day:
-                found[event.dt].append(event)
-        return found
+        days = {day: events for day, events in self.landed_of.items() if day >= self.first_log_day}
+        return defaultdict(list, days)
 
     @cached_property
     def active_of(self):
@@ -152,10 +154,10 @@ class Shop:
         return [event for event in self.events_of.get(day, ()) if event.act == act]
 
     def last_active(self, days):
-        """Yields (dt, visitor -> latest active day ≤ dt) for each of `days`."""
+        """Yields (dt, visitor -> latest active day ≤ dt, history included) for each of `days`."""
         latest = {}
-        for day in days_between(self.first_log_day, days[-1]) if days else ():
-            latest.update(dict.fromkeys(self.active_of[day], day))
+        for day in days_between(min(self.landed_of), days[-1]) if days else ():
+            latest.update((event.visitor_id, day) for event in self.landed_of.get(day, ()))
             if day >= days[0]:
                 yield day, latest
 
@@ -421,7 +423,7 @@ def app_lapsed_visitor(shop, days):
     acttime: greatest"""
     rows = []
     for day, latest in shop.last_active(days):
-        events_of = grouped(shop.events_of.get(day - 7 * DAY, ()), lambda event: event.visitor_id)
+        events_of = grouped(shop.landed_of.get(day - 7 * DAY, ()), lambda event: event.visitor_id)
         for visitor, last in latest.items():
             if last != day - 7 * DAY:
                 continue

@@ -171,6 +171,15 @@ class Audience(unittest.TestCase):
                          [(day("2026-03-02"), 0, None), (day("2026-03-03"), 1, 0)])
         self.assertEqual(rows(found, "app_active_visitor", "mau"), [(0,), (2,)])
 
+    def test_who_was_active_last_before_the_start_has_lapsed(self):
+        events = [event("2026-02-20 10:00", "a"), event("2026-02-24 10:00", "b", uid=7),
+                  event("2026-02-24 10:00", "c"), event("2026-03-03 10:00", "c")]
+        found = shop(events, last="2026-03-04", start=day("2026-03-02"))
+        self.assertEqual(rows(found, "app_lapsed", "lapsed_today", "lapsed_total"),
+                         [(0, 1), (1, 2), (0, 2)])
+        self.assertEqual(rows(found, "app_lapsed_visitor", "dt", "visitor_id", "user_id"),
+                         [(day("2026-03-03"), "b", 7)])
+
 
 class Orders(unittest.TestCase):
     def test_gmv_of_a_day(self):
