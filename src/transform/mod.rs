@@ -6,6 +6,7 @@
 mod publish;
 mod stage;
 mod trial;
+mod version;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -137,7 +138,7 @@ impl Workshop {
         let mut stager = Stager::new(table, &self.run)?;
         let what = || format!("build {} dt={}", recipe.name, slot_words(slot));
         stager.stage_slot(slot, rows).await.with_context(what)?;
-        stager.into_staged().pop().context("a partition was staged")
+        stager.into_staged().await?.pop().context("a partition was staged")
     }
 
     /// Stages all partitions of a model that is computed whole.
@@ -157,7 +158,7 @@ impl Workshop {
         let rows = sorted(frame, &recipe.grain, has_day)?.execute_stream().await?;
         let mut stager = Stager::new(table, &self.run)?;
         stager.stage_whole(rows).await.with_context(|| format!("build {}", recipe.name))?;
-        Ok(stager.into_staged())
+        stager.into_staged().await
     }
 
     /// Runs a model's checks on staged partitions; other tables are seen through `inputs`.

@@ -2,19 +2,19 @@
 //!
 //! Small partitions wait in memory; a large one goes to uncommitted files in the table's folder as it is computed.
 
-use std::sync::Arc;
+use std::collections::VecDeque;
 
 use anyhow::{Context, Result};
 use arrow::array::{Array, AsArray, RecordBatch};
 use arrow::datatypes::{Date32Type, SchemaRef};
-use arrow::row::{RowConverter, SortField};
 use datafusion::physical_plan::SendableRecordBatchStream;
 use futures::StreamExt;
-use xxhash_rust::xxh3::Xxh3;
+use tokio::task::{JoinHandle, spawn_blocking};
 
+use super::version::ContentHash;
 use crate::date::{BizDate, Slot, slot_words};
 use crate::engine::cast_batch;
-use crate::lake::{StagedFile, Table, encode_parquet};
+use crate::lake::{EncodedFile, StagedFile, Table, encode_parquet};
 
 /// Staged rows that wait in memory, in bytes, before they are put into files.
 const MEMORY_BYTES: usize = 64 << 20;
@@ -33,6 +33,9 @@ pub struct Staged {
     pub version: u64,
 }
 
+/// Files that are encoded while the next rows are computed.
+const ENCODED_AT_ONCE: usize = 2;
+
 /// Where staged rows go.
 pub struct Stager<'a> {
     table: &'a Table,
@@ -41,13 +44,15 @@ pub struct Stager<'a> {
     bytes: usize,
     current: Option<Staged>,
     done: Vec<Staged>,
+    /// Files on their way, with the place of their partition among all.
+    encoding: VecDeque<(usize, JoinHandle<Result<EncodedFile>>)>,
 }
 
 impl<'a> Stager<'a> {
     /// A stager for rows of a table, in the name of a run.
     pub fn new(table: &'a Table, run: &'a str) -> Result<Self> {
         let hasher = ContentHash::new(table.schema())?;
-        Ok(Self { table, run, hasher, bytes: 0, current: None, done: Vec::new() })
+        Ok(Self { table, run, hasher, bytes: 0, current: None, done: Vec::new(), encoding: VecDeque::new() })
     }
 
     /// Stages all rows of a query for one partition.
@@ -92,9 +97,13 @@ impl<'a> Stager<'a> {
     }
 
     /// What was staged, in the order of staging.
-    pub fn into_staged(mut self) -> Vec<Staged> {
+    ///
+    /// # Errors
+    /// When a file cannot be written.
+    pub async fn into_staged(mut self) -> Result<Vec<Staged>> {
         self.finish();
-        self.done
+        self.put_encoded(0).await?;
+        Ok(self.done)
     }
 
     fn begin(&mut self, slot: Slot) {
@@ -112,11 +121,28 @@ impl<'a> Stager<'a> {
         staged.rows += batch.num_rows() as u64;
         staged.batches.push(batch);
         if self.bytes > MEMORY_BYTES {
-            for staged in self.done.iter_mut().chain(self.current.as_mut()).filter(|s| !s.batches.is_empty()) {
-                let file = flush(self.table, staged.slot, &std::mem::take(&mut staged.batches), self.run).await?;
-                staged.files.push(file);
+            self.put_encoded(ENCODED_AT_ONCE - 1).await?;
+            let schema = self.table.file_schema();
+            for (place, staged) in self.done.iter_mut().chain(self.current.as_mut()).enumerate() {
+                if staged.batches.is_empty() {
+                    continue;
+                }
+                let (schema, batches) = (schema.clone(), std::mem::take(&mut staged.batches));
+                self.encoding.push_back((place, spawn_blocking(move || encoded(&schema, &batches))));
             }
             self.bytes = 0;
+        }
+        Ok(())
+    }
+
+    /// Puts encoded files beside the table's, in the order of their rows, until so many are still on their way.
+    async fn put_encoded(&mut self, left: usize) -> Result<()> {
+        while self.encoding.len() > left {
+            let Some((place, encoding)) = self.encoding.pop_front() else { break };
+            let file = encoding.await.context("encode a file")??;
+            let partition = self.done.iter_mut().chain(self.current.as_mut()).nth(place);
+            let staged = partition.context("a partition is being staged")?;
+            staged.files.push(self.table.put(staged.slot, file, self.run).await?);
         }
         Ok(())
     }
@@ -131,10 +157,13 @@ impl<'a> Stager<'a> {
 
 /// Puts batches of a table's schema into one uncommitted file.
 pub async fn flush(table: &Table, slot: Slot, batches: &[RecordBatch], run: &str) -> Result<StagedFile> {
-    let schema = table.file_schema();
-    let batches: Vec<RecordBatch> = batches.iter().map(|b| cast_batch(b, &schema)).collect::<Result<_, _>>()?;
-    let file = encode_parquet(&schema, &batches)?;
+    let file = encoded(&table.file_schema(), batches)?;
     table.put(slot, file, run).await
+}
+
+fn encoded(schema: &SchemaRef, batches: &[RecordBatch]) -> Result<EncodedFile> {
+    let batches: Vec<RecordBatch> = batches.iter().map(|b| cast_batch(b, schema)).collect::<Result<_, _>>()?;
+    encode_parquet(schema, &batches)
 }
 
 /// Parts of a batch with the same `dt`, in order; a batch without the column belongs to no day.
@@ -152,37 +181,4 @@ pub fn split_by_day(batch: &RecordBatch) -> Vec<(Slot, RecordBatch)> {
         }
     }
     parts
-}
-
-/// A running content version: depends on the rows and their order, not on how they are batched.
-struct ContentHash {
-    schema: SchemaRef,
-    rows: RowConverter,
-    hash: Xxh3,
-}
-
-impl ContentHash {
-    fn new(schema: &SchemaRef) -> Result<Self> {
-        let fields = schema.fields().iter().map(|f| SortField::new(f.data_type().clone())).collect();
-        Ok(Self { schema: Arc::clone(schema), rows: RowConverter::new(fields)?, hash: Xxh3::new() })
-    }
-
-    fn restart(&mut self) {
-        self.hash = Xxh3::new();
-        for field in self.schema.fields() {
-            self.hash.update(format!("{}:{};", field.name(), field.data_type()).as_bytes());
-        }
-    }
-
-    fn update(&mut self, batch: &RecordBatch) -> Result<()> {
-        for row in &self.rows.convert_columns(batch.columns())? {
-            self.hash.update(&(row.data().len() as u64).to_le_bytes());
-            self.hash.update(row.data());
-        }
-        Ok(())
-    }
-
-    fn digest(&self) -> u64 {
-        self.hash.digest()
-    }
 }
