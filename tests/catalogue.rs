@@ -72,7 +72,7 @@ fn every_promised_table_is_described_checked_tried_and_equal_to_a_second_impleme
     );
     let number = |value: &Value| value.as_u64().expect("a number");
     for table in PROMISED {
-        let model = listed.get(table).unwrap_or_else(|| panic!("{table} is not listed"));
+        let model = listed.get(table).expect(table);
         let description = model["description"].as_str().unwrap_or_default();
         let trial = &tried[table];
         let (checks, cases) = (number(&trial["checks"]), number(&trial["cases"]));
@@ -91,7 +91,7 @@ fn every_promised_table_is_described_checked_tried_and_equal_to_a_second_impleme
 
 /// JSON lines by their `model`.
 fn by_model(lines: &str) -> BTreeMap<String, Value> {
-    let values = lines.lines().filter(|line| line.starts_with('{')).map(|line| serde_json::from_str(line));
+    let values = lines.lines().filter(|line| line.starts_with('{')).map(serde_json::from_str);
     let values = values.map(|value: Result<Value, _>| value.expect("JSON"));
     values.map(|value| (value["model"].as_str().unwrap_or_default().to_owned(), value)).collect()
 }
@@ -99,5 +99,5 @@ fn by_model(lines: &str) -> BTreeMap<String, Value> {
 fn grain(root: &Path, table: &str) -> String {
     let text = fs::read_to_string(root.join(format!("sql/app/{table}.sql"))).expect("a model");
     let grain = text.lines().find_map(|line| line.strip_prefix("-- grain:"));
-    grain.unwrap_or_else(|| panic!("{table} has a grain")).trim().to_owned()
+    grain.expect("every model has a grain").trim().to_owned()
 }
