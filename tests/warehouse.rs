@@ -97,6 +97,24 @@ fn a_failing_check_publishes_nothing_and_names_what_was_skipped() {
 }
 
 #[test]
+fn rows_that_share_the_grain_are_never_published() {
+    let shop = Shop::sample(&["--days", "2", "--devices", "20", "--events", "40", "--orders", "5"]);
+    // One with `dt` in its grain, and one without: the two are found in different ways.
+    shop.edit("sql/dws/dws_user_day.sql", "from event\n", "from event\ncross join (values (1), (2)) as twice (n)\n");
+    shop.edit("sql/dws/dws_user_day.sql", "group by uid", "group by uid, n");
+    shop.edit("sql/dwd/dwd_delivery.sql", "from latest\n", "from latest\ncross join (values (1), (2)) as twice (n)\n");
+    let (code, said) = shop.runs(&["run"]);
+    assert_eq!(code, 1, "{said}");
+    for part in ["`grain: dt, user_id is unique`", "`grain: order_id is unique`", "app_conversion skipped"] {
+        assert!(said.contains(part), "`{part}` in:\n{said}");
+    }
+    for table in ["dws_user_day", "dwd_delivery"] {
+        let said = shop.succeeds(&["query", &format!("select count(*) as rows from {table}"), "--format", "json"]);
+        assert!(said.contains("\"rows\":0"), "{said}");
+    }
+}
+
+#[test]
 fn a_wrong_model_is_told_with_its_file_and_line_before_anything_is_done() {
     let shop = Shop::sample(&["--days", "1", "--devices", "10", "--events", "20", "--orders", "2"]);
     shop.edit("sql/app/app_open.sql", "with ", "wiht ");

@@ -6,6 +6,7 @@ use std::collections::VecDeque;
 
 use anyhow::{Context, Result};
 use arrow::array::{Array, AsArray, RecordBatch};
+use arrow::compute::{concat_batches, partition};
 use arrow::datatypes::{Date32Type, SchemaRef};
 use datafusion::physical_plan::SendableRecordBatchStream;
 use futures::StreamExt;
@@ -31,6 +32,8 @@ pub struct Staged {
     pub rows: u64,
     /// The version of the content: equal rows have equal versions.
     pub version: u64,
+    /// Whether no two rows after one another share the grain.
+    pub neighbours_differ: bool,
 }
 
 /// Files that are encoded while the next rows are computed.
@@ -40,7 +43,10 @@ const ENCODED_AT_ONCE: usize = 2;
 pub struct Stager<'a> {
     table: &'a Table,
     run: &'a str,
+    grain: &'a [String],
     hasher: ContentHash,
+    /// The grain of the row before.
+    before: Option<RecordBatch>,
     bytes: usize,
     current: Option<Staged>,
     done: Vec<Staged>,
@@ -49,10 +55,19 @@ pub struct Stager<'a> {
 }
 
 impl<'a> Stager<'a> {
-    /// A stager for rows of a table, in the name of a run.
-    pub fn new(table: &'a Table, run: &'a str) -> Result<Self> {
-        let hasher = ContentHash::new(table.schema())?;
-        Ok(Self { table, run, hasher, bytes: 0, current: None, done: Vec::new(), encoding: VecDeque::new() })
+    /// A stager for rows of a table with a grain, in the name of a run.
+    pub fn new(table: &'a Table, run: &'a str, grain: &'a [String]) -> Result<Self> {
+        Ok(Self {
+            table,
+            run,
+            grain,
+            hasher: ContentHash::new(table.schema())?,
+            before: None,
+            bytes: 0,
+            current: None,
+            done: Vec::new(),
+            encoding: VecDeque::new(),
+        })
     }
 
     /// Stages all rows of a query for one partition.
@@ -108,7 +123,9 @@ impl<'a> Stager<'a> {
 
     fn begin(&mut self, slot: Slot) {
         self.hasher.restart();
-        self.current = Some(Staged { slot, batches: Vec::new(), files: Vec::new(), rows: 0, version: 0 });
+        self.before = None;
+        self.current =
+            Some(Staged { slot, batches: Vec::new(), files: Vec::new(), rows: 0, version: 0, neighbours_differ: true });
     }
 
     async fn push(&mut self, batch: RecordBatch) -> Result<()> {
@@ -116,9 +133,11 @@ impl<'a> Stager<'a> {
             return Ok(());
         }
         self.hasher.update(&batch)?;
+        let differ = self.neighbours_differ(&batch)?;
         self.bytes += batch.get_array_memory_size();
         let staged = self.current.as_mut().context("a partition is being staged")?;
         staged.rows += batch.num_rows() as u64;
+        staged.neighbours_differ &= differ;
         staged.batches.push(batch);
         if self.bytes > MEMORY_BYTES {
             self.put_encoded(ENCODED_AT_ONCE - 1).await?;
@@ -145,6 +164,19 @@ impl<'a> Stager<'a> {
             staged.files.push(self.table.put(staged.slot, file, self.run).await?);
         }
         Ok(())
+    }
+
+    /// Whether no two neighbours share the grain, among these rows and the one before them.
+    fn neighbours_differ(&mut self, batch: &RecordBatch) -> Result<bool> {
+        let schema = batch.schema();
+        let places = self.grain.iter().map(|name| schema.index_of(name)).collect::<Result<Vec<_>, _>>()?;
+        let keys = batch.project(&places)?;
+        let last = keys.slice(keys.num_rows() - 1, 1);
+        let rows = match self.before.replace(last) {
+            Some(before) => concat_batches(&keys.schema(), [&before, &keys])?,
+            None => keys,
+        };
+        Ok(partition(rows.columns())?.len() == rows.num_rows())
     }
 
     fn finish(&mut self) {
