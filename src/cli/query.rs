@@ -17,7 +17,8 @@ const SQL_LIMIT: u64 = 4 << 20;
 /// Asks the tables of all layers in SQL
 ///
 /// Reads what is published at this moment; never waits for a run, and never disturbs one. Decimals come with their
-/// exact digits. `show tables` lists what there is, `describe app_gmv` its columns and what they mean. JSON is one object a line; CSV writes NULL as nothing and an empty text as \"\".
+/// exact digits. `show tables` lists what there is, `describe app_gmv` its columns and what they mean. JSON is one
+/// object a line; CSV writes NULL as nothing and an empty text as \"\".
 #[derive(clap::Args)]
 #[command(after_help = "Examples:
   strata query \"select * from app_gmv order by dt\"

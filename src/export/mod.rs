@@ -3,7 +3,8 @@
 //! One transaction takes all tables of a run: a reader sees the whole old state or the whole new one. What is written
 //! is read back and compared before the commit, and a metadata table beside the data (`strata_export`) says for every
 //! partition what it holds, from which run, and that its checks passed. A partition whose recorded version is the
-//! lake's is not touched. What tables and columns mean is beside the data too (`strata_table`, `strata_column`). Each kind of database is a sibling here; `mysql` joins as one.
+//! lake's is not touched. What tables and columns mean is beside the data too (`strata_table`, `strata_column`). Each kind
+//! of database is a sibling here; `mysql` joins as one.
 
 mod rows;
 mod sqlite;
