@@ -15,8 +15,8 @@ use crate::error::Exit;
 ///
 /// A case is a folder tests/models/<model>/<case>/ with `case.toml` (`dt = "2026-01-05"`), a CSV for each table that
 /// the model reads, and `expected.csv`. A table without CSV is empty; a column left out is NULL; an empty cell or NULL
-/// is NULL, '' the empty text. `expected.csv` may have some of the columns. Every check of the model is run too;
-/// `violates = ["…"]` in case.toml names those that must find something.
+/// is NULL, '' the empty text. `expected.csv` may have some of the columns. The model's checks are run too, those that
+/// compare with other tables where the case has these; `violates = ["…"]` in case.toml names what must find something.
 #[derive(clap::Args)]
 #[command(after_help = "Examples:
   strata test

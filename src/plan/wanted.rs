@@ -23,8 +23,8 @@ pub struct Window {
 /// The partitions to be up to date so that the selected models are right in the window.
 ///
 /// What the checks of a wanted model read is wanted too, for a check against old rows would fail without a fault; and so
-/// are the tables that say where its sources begin. `begins` holds what is known now: when it differs after the models
-/// were gone through, ask again and go through them once more; what is done is fresh by then.
+/// are the tables that say where its sources begin. `begins` holds what is known now: the tables that decide it come
+/// first ([`Begins::deciding`]), then it is asked for again.
 pub fn wanted(
     models: &Models,
     selected: &BTreeSet<String>,
@@ -47,7 +47,7 @@ pub fn wanted(
             slots.push(None);
         }
         if let Some(begin) = begins.get(&model.name).filter(|_| model.uses_day) {
-            // Where all snapshots lie behind the window, the earliest there is stands in.
+            // Where all snapshots lie after the window, the earliest there is stands in.
             let last = if snapshots.contains(model.name.as_str()) { begin.max(window.to) } else { window.to };
             slots.extend(days(model, spans, begin, last, states).into_iter().map(Some));
         }
