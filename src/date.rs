@@ -197,6 +197,40 @@ impl Zone {
     }
 }
 
+/// Exactly [`Zone::local_ms`], faster for instants that are near one another.
+pub struct LocalClock {
+    zone: Zone,
+    /// The quarter of an hour met last, since 1970.
+    quarter: Option<i64>,
+    /// How far local time is ahead all through it.
+    ahead_ms: Option<i64>,
+}
+
+const QUARTER_MS: i64 = 900_000;
+
+impl LocalClock {
+    /// The clock of a zone.
+    pub const fn new(zone: Zone) -> Self {
+        Self { zone, quarter: None, ahead_ms: None }
+    }
+
+    /// Wall-clock milliseconds since 1970-01-01T00:00 local of an instant in epoch milliseconds.
+    pub fn local_ms(&mut self, epoch_ms: i64) -> Option<i64> {
+        let quarter = epoch_ms.div_euclid(QUARTER_MS);
+        if self.quarter.replace(quarter) != Some(quarter) {
+            let ahead_at = |ms: Option<i64>| ms.and_then(|ms| Some(self.zone.local_ms(ms)? - ms));
+            let start = quarter.checked_mul(QUARTER_MS);
+            // No zone changes its clock twice within a quarter of an hour.
+            let last = start.and_then(|start| start.checked_add(QUARTER_MS - 1));
+            self.ahead_ms = ahead_at(start).filter(|ahead| ahead_at(last) == Some(*ahead));
+        }
+        match self.ahead_ms {
+            Some(ahead) => Some(epoch_ms + ahead),
+            None => self.zone.local_ms(epoch_ms),
+        }
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -239,5 +273,20 @@ mod tests {
     #[test]
     fn a_year_before_the_29th_of_february_is_the_28th() {
         assert_eq!(date("2024-02-29").plus_months(-12), date("2023-02-28"));
+    }
+
+    #[test]
+    fn the_clock_tells_the_same_time_as_the_zone_also_where_the_zone_changes() {
+        for name in ["Asia/Shanghai", "America/Sao_Paulo", "Australia/Lord_Howe", "Asia/Kathmandu", "UTC"] {
+            let zone: Zone = name.parse().expect("a zone");
+            let mut clock = LocalClock::new(zone);
+            // Years with and without summer time, before 1970 with odd offsets, and the ends of the calendar.
+            for start in [1_541_300_000_000, -2_177_500_000_000, -1_325_491_600_000, 0, i64::MAX - 5_000_000] {
+                for step in 0..2_000 {
+                    let ms = i64::saturating_add(start, step * 77_777);
+                    assert_eq!(clock.local_ms(ms), zone.local_ms(ms), "{name} {ms}");
+                }
+            }
+        }
     }
 }

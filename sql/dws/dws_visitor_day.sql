@@ -57,26 +57,33 @@ last_seen as (
     group by visitor.visitor_id, visitor.last_acttime, visitor.last_user_acttime
 ),
 
+-- When something of a visitor is looked up: their latest time, and their latest while logged in.
+moment as (
+    select visitor_id, last_acttime, last_user_acttime, platform, last_acttime as acttime
+    from last_seen
+    union all
+    select visitor_id, last_acttime, last_user_acttime, platform, last_user_acttime as acttime
+    from last_seen
+    where last_user_acttime <> last_acttime
+),
+
 -- Where several events share the latest time, the greatest value is taken.
 attribute as (
     select
-        last_seen.visitor_id,
-        max(last_seen.platform) as platform,
-        max(event.uid) filter (where event.acttime = last_seen.last_user_acttime) as user_id,
-        max(event.brand) filter (where event.acttime = last_seen.last_acttime) as brand,
-        max(event.model) filter (where event.acttime = last_seen.last_acttime) as model,
-        max(event.network) filter (where event.acttime = last_seen.last_acttime) as network,
+        moment.visitor_id,
+        max(moment.platform) as platform,
+        max(event.uid) filter (where event.acttime = moment.last_user_acttime) as user_id,
+        max(event.brand) filter (where event.acttime = moment.last_acttime) as brand,
+        max(event.model) filter (where event.acttime = moment.last_acttime) as model,
+        max(event.network) filter (where event.acttime = moment.last_acttime) as network,
         max(event.osver) filter (
-            where event.acttime = last_seen.last_acttime and event.platform = last_seen.platform
+            where event.acttime = moment.last_acttime and event.platform = moment.platform
         ) as osver
-    from last_seen
+    from moment
     inner join event
-        on last_seen.visitor_id = event.visitor_id
-        and (
-            event.acttime = last_seen.last_acttime
-            or event.acttime = last_seen.last_user_acttime
-        )
-    group by last_seen.visitor_id
+        on moment.visitor_id = event.visitor_id
+        and moment.acttime = event.acttime
+    group by moment.visitor_id
 )
 
 select

@@ -3,13 +3,16 @@
 //! The grain is always unique. A header check is a boolean over one row (true or NULL), or a query whose rows are
 //! violations; in both the model's own name means its staged partitions only. A failed check publishes nothing.
 
+use std::sync::Arc;
+
 use anyhow::{Context, Result};
-use arrow::array::{AsArray, RecordBatch};
+use arrow::array::{Array, AsArray, RecordBatch};
 use arrow::compute::concat_batches;
-use arrow::datatypes::Int64Type;
-use datafusion::common::{ParamValues, ScalarValue};
+use arrow::datatypes::{Int64Type, SchemaRef};
+use datafusion::common::{DFSchema, ParamValues, ScalarValue};
 use datafusion::dataframe::DataFrame;
 use datafusion::execution::context::SessionContext;
+use datafusion::physical_plan::PhysicalExpr;
 
 use crate::date::{BizDate, Slot};
 
@@ -69,6 +72,42 @@ impl std::fmt::Display for Violation {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         let rows = if self.rows == 1 { "1 row violates".to_owned() } else { format!("{} rows violate", self.rows) };
         write!(f, "{}: {rows} `{}`\n{}", self.origin, self.check, self.sample)
+    }
+}
+
+/// The row checks of a model as they are evaluated on rows in passing.
+#[derive(Clone, Default)]
+pub struct RowChecks(Vec<Arc<dyn PhysicalExpr>>);
+
+impl RowChecks {
+    /// The row checks among some for rows of a schema; `None` when one of them needs more than its row.
+    pub fn new(session: &SessionContext, schema: &SchemaRef, checks: &[Check]) -> Option<Self> {
+        let columns = DFSchema::try_from(Arc::clone(schema)).ok()?;
+        let compiled = checks.iter().filter_map(|check| match &check.rule {
+            Rule::Row(text) => Some(text),
+            _ => None,
+        });
+        let compiled = compiled.map(|text| {
+            let expression = session.parse_sql_expr(text, &columns).ok()?;
+            session.create_physical_expr(expression, &columns).ok()
+        });
+        compiled.collect::<Option<Vec<_>>>().map(Self)
+    }
+
+    /// Whether all of them hold for every row.
+    ///
+    /// # Errors
+    /// When one cannot be computed.
+    pub fn hold(&self, rows: &RecordBatch) -> Result<bool> {
+        for check in &self.0 {
+            let verdict = check.evaluate(rows)?.into_array(rows.num_rows())?;
+            let verdict = verdict.as_boolean_opt().context("a check is no condition")?;
+            // True or NULL: as many as there are rows that are not false.
+            if verdict.true_count() + verdict.null_count() < rows.num_rows() {
+                return Ok(false);
+            }
+        }
+        Ok(true)
     }
 }
 

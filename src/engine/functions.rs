@@ -13,8 +13,8 @@
 
 use std::sync::Arc;
 
-use arrow::array::{Array, ArrayRef, AsArray, Decimal128Array};
-use arrow::datatypes::{DataType, Date32Type, Decimal128Type, Int64Type, TimeUnit, TimestampMicrosecondType, i256};
+use arrow::array::{Array, ArrayRef, AsArray, Decimal128Array, TimestampMicrosecondArray};
+use arrow::datatypes::{DataType, Date32Type, Decimal128Type, Int64Type, TimeUnit, i256};
 use datafusion::common::{Result, ScalarValue, exec_datafusion_err, exec_err, plan_err};
 use datafusion::execution::context::SessionContext;
 use datafusion::logical_expr::{
@@ -22,7 +22,7 @@ use datafusion::logical_expr::{
     create_udf,
 };
 
-use crate::date::{BizDate, Zone};
+use crate::date::{BizDate, LocalClock, Zone};
 
 /// Answers what SQL may ask about the lake's days; both become literals when a query is planned.
 pub trait Calendar: Send + Sync {
@@ -67,7 +67,9 @@ pub fn register(session: &SessionContext, zone: Zone) {
             Volatility::Immutable,
             on_arrays(move |array| {
                 let times = array.as_primitive::<Int64Type>();
-                Ok(Arc::new(times.unary_opt::<_, TimestampMicrosecondType>(|ms| zone.local_ms(ms)?.checked_mul(1000))))
+                let mut clock = LocalClock::new(zone);
+                let local = times.iter().map(|ms| clock.local_ms(ms?)?.checked_mul(1000));
+                Ok(Arc::new(local.collect::<TimestampMicrosecondArray>()))
             }),
         ),
         create_udf(

@@ -4,6 +4,7 @@
 
 mod functions;
 mod memory;
+mod order;
 mod scan;
 mod schemas;
 mod types;
@@ -63,6 +64,9 @@ impl Engine {
         options.sql_parser.collect_spans = true;
         options.execution.time_zone = Some("+00:00".to_owned());
         options.execution.parquet.pushdown_filters = true;
+        // The small side of a join stands on the left, where it is held once for all threads; the other side streams by
+        // in the order that it has.
+        options.optimizer.repartition_joins = false;
         let session = SessionContext::new_with_config_rt(config, Arc::clone(&runtime));
         functions::register(&session, zone);
         Ok(Self { runtime, state: Arc::new(session.state()) })

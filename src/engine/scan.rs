@@ -12,7 +12,7 @@ use datafusion::datasource::TableType;
 use datafusion::datasource::listing::PartitionedFile;
 use datafusion::datasource::memory::MemorySourceConfig;
 use datafusion::datasource::physical_plan::parquet::CachedParquetFileReaderFactory;
-use datafusion::datasource::physical_plan::{FileGroup, FileScanConfigBuilder, ParquetSource};
+use datafusion::datasource::physical_plan::{FileScanConfigBuilder, ParquetSource};
 use datafusion::datasource::source::DataSourceExec;
 use datafusion::datasource::table_schema::TableSchema;
 use datafusion::execution::object_store::ObjectStoreUrl;
@@ -23,6 +23,7 @@ use datafusion::physical_plan::empty::EmptyExec;
 use datafusion::physical_plan::union::UnionExec;
 use object_store::ObjectMeta;
 
+use super::order::grouped;
 use crate::date::Slot;
 use crate::lake::{FileRef, Table};
 
@@ -125,7 +126,7 @@ impl TableProvider for LakeScan {
         let files = self.pruned(state, filters)?;
         let mut plans: Vec<Arc<dyn ExecutionPlan>> = Vec::new();
         if !files.is_empty() {
-            plans.push(self.scan_files(state, &files, projection, filters, limit)?);
+            plans.push(self.scan_files(state, &files, projection, filters, limit).await?);
         }
         if !self.staged.is_empty() {
             let batches = [self.staged.clone()];
@@ -146,7 +147,7 @@ impl TableProvider for LakeScan {
 }
 
 impl LakeScan {
-    fn scan_files(
+    async fn scan_files(
         &self,
         state: &dyn Session,
         files: &[&(ObjectMeta, Slot, u64)],
@@ -180,10 +181,9 @@ impl LakeScan {
                 file
             })
             .collect();
-        let groups = FileGroup::new(parts).split_files(state.config().target_partitions());
-
         let metadata_cache = state.runtime_env().cache_manager.get_file_metadata_cache();
         let store = state.runtime_env().object_store(&self.store_url)?;
+        let (groups, order) = grouped(state, &*store, &self.file_schema, table_schema.table_schema(), parts).await?;
         let readers = Arc::new(CachedParquetFileReaderFactory::new(store, metadata_cache));
         let options = state.default_table_options().parquet;
         let mut source = ParquetSource::new(table_schema.clone())
@@ -199,6 +199,7 @@ impl LakeScan {
         let limit = limit.filter(|_| filters.is_empty());
         let config = FileScanConfigBuilder::new(self.store_url.clone(), Arc::new(source))
             .with_file_groups(groups)
+            .with_output_ordering(order.into_iter().collect())
             .with_statistics(statistics)
             .with_projection_indices(Some(projection))?
             .with_limit(limit)

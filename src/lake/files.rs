@@ -3,18 +3,20 @@
 use anyhow::{Context, Result};
 use arrow::array::{Array, ArrayRef, AsArray, RecordBatch};
 use arrow::compute::{max, min};
-use arrow::datatypes::{DataType, Date32Type, Int32Type, Int64Type, SchemaRef};
+use arrow::datatypes::{DataType, Date32Type, Field, Int32Type, Int64Type, SchemaRef};
 use bytes::Bytes;
 use object_store::path::Path;
 use object_store::{ObjectStore, ObjectStoreExt};
 use parquet::arrow::ArrowWriter;
 use parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
 use parquet::arrow::arrow_writer::ArrowWriterOptions;
-use parquet::basic::{Compression, Encoding, ZstdLevel};
-use parquet::file::properties::WriterProperties;
+use parquet::basic::{Compression, ZstdLevel};
+use parquet::file::properties::{EnabledStatistics, WriterProperties};
 use parquet::schema::types::ColumnPath;
 use serde_json::{Map, Value, json};
 
+use super::encoding::with_encoding;
+use super::order::{prunes, sorting_columns};
 use crate::date::BizDate;
 
 /// Rows of one row group: enough for good encoding, few enough for statistics that prune.
@@ -32,8 +34,8 @@ pub struct EncodedFile {
 
 /// Encodes batches of one schema as a zstd Parquet file with statistics; pure CPU, for any thread.
 ///
-/// Dictionary columns reach the writer as dictionaries and are plain strings to every reader. A field's metadata
-/// `encoding` may say `delta` (integers close to one another) or `plain` (nothing compresses them).
+/// Dictionary columns reach the writer as dictionaries and are plain strings to every reader. Rows of a [`sorted_by`](super::sorted_by)
+/// schema that are in that order are said to be so in the footer.
 ///
 /// # Errors
 /// When the batches differ in schema, or hold a type that Parquet lacks.
@@ -41,20 +43,19 @@ pub fn encode_parquet(schema: &SchemaRef, batches: &[RecordBatch]) -> Result<Enc
     let mut properties = WriterProperties::builder()
         .set_compression(Compression::ZSTD(ZstdLevel::try_new(1).context("zstd level")?))
         .set_max_row_group_row_count(Some(ROW_GROUP_ROWS))
+        .set_sorting_columns(sorting_columns(schema, batches)?)
+        // Row groups are small enough to be pruned by; an index of pages costs every reader more than it saves.
+        .set_statistics_enabled(EnabledStatistics::Chunk)
+        .set_offset_index_disabled(true)
         .set_created_by(concat!("strata ", env!("CARGO_PKG_VERSION")).to_owned());
-    for field in schema.fields() {
-        let column = ColumnPath::from(field.name().as_str());
-        properties = match field.metadata().get("encoding").map(String::as_str) {
-            // Values that follow one another closely: times and offsets in the order of a log.
-            Some("delta") => properties
-                .set_column_dictionary_enabled(column.clone(), false)
-                .set_column_encoding(column, Encoding::DELTA_BINARY_PACKED),
-            // Values that nothing compresses: hashes.
-            Some("plain") => properties
-                .set_column_dictionary_enabled(column.clone(), false)
-                .set_column_compression(column, Compression::UNCOMPRESSED),
-            _ => properties,
-        };
+    let middle = batches.get(batches.len() / 2);
+    for (index, field) in schema.fields().iter().enumerate() {
+        properties = with_encoding(properties, field, middle.map(|batch| batch.column(index)));
+        if is_text(field) && !prunes(schema, field.name()) {
+            // Comparing every text with the least and the greatest takes as long as writing it.
+            properties = properties
+                .set_column_statistics_enabled(ColumnPath::from(field.name().as_str()), EnabledStatistics::None);
+        }
     }
     let properties = properties.build();
     // Without Arrow's own schema in the footer a dictionary column reads back as what it means: strings.
@@ -66,6 +67,13 @@ pub fn encode_parquet(schema: &SchemaRef, batches: &[RecordBatch]) -> Result<Enc
     let bytes = writer.into_inner()?;
     let rows = batches.iter().map(|b| b.num_rows() as u64).sum();
     Ok(EncodedFile { bytes: bytes.into(), rows, stats: statistics(schema, batches, rows) })
+}
+
+fn is_text(field: &Field) -> bool {
+    match field.data_type() {
+        DataType::Dictionary(_, value) => value.is_string(),
+        kind => kind.is_string(),
+    }
 }
 
 fn statistics(schema: &SchemaRef, batches: &[RecordBatch], rows: u64) -> Value {

@@ -5,7 +5,9 @@
 //! ([`records`]). Nothing here knows of models, checks or goods.
 
 mod commit;
+mod encoding;
 mod files;
+mod order;
 mod records;
 mod table;
 #[cfg(test)]
@@ -22,6 +24,7 @@ use url::Url;
 
 pub use commit::{Commit, StagedFile};
 pub use files::{EncodedFile, encode_parquet, read_batches};
+pub use order::sorted_by;
 pub use table::{CommitEntry, FileRef, Table, TableSpec, stored_type};
 
 /// A warehouse's storage: a folder or an object-store URL. Cheap to clone.

@@ -24,7 +24,7 @@ pub use publish::{Publisher, publish};
 pub use stage::Staged;
 pub use trial::Named;
 
-use crate::check::{self, Check, Rule, Violation};
+use crate::check::{self, Check, RowChecks, Rule, Violation};
 use crate::date::{BizDate, Slot, slot_words};
 use crate::engine::{Calendar, Engine, LakeScan, Seeds, register_calendar};
 use crate::lake::{FileRef, Lake, Table, TableSpec, stored_type};
@@ -135,7 +135,8 @@ impl Workshop {
         }
         let frame = planned(&session, recipe, slot).await?;
         let rows = sorted(frame, &recipe.grain, false)?.execute_stream().await?;
-        let mut stager = Stager::new(table, &self.run, &recipe.grain)?;
+        let checks = RowChecks::new(&session, table.schema(), &recipe.checks);
+        let mut stager = Stager::new(table, &self.run, &recipe.grain, checks)?;
         let what = || format!("build {} dt={}", recipe.name, slot_words(slot));
         stager.stage_slot(slot, rows).await.with_context(what)?;
         stager.into_staged().await?.pop().context("a partition was staged")
@@ -156,7 +157,8 @@ impl Workshop {
         let frame = planned(&session, recipe, None).await?;
         let has_day = frame.schema().has_column_with_unqualified_name("dt");
         let rows = sorted(frame, &recipe.grain, has_day)?.execute_stream().await?;
-        let mut stager = Stager::new(table, &self.run, &recipe.grain)?;
+        let checks = RowChecks::new(&session, table.schema(), &recipe.checks);
+        let mut stager = Stager::new(table, &self.run, &recipe.grain, checks)?;
         stager.stage_whole(rows).await.with_context(|| format!("build {}", recipe.name))?;
         stager.into_staged().await
     }
@@ -175,9 +177,14 @@ impl Workshop {
     ) -> Result<Vec<Violation>> {
         let slots: Vec<Slot> = staged.iter().map(|s| s.slot).collect();
         // Rows are sorted by the grain: where neighbours differ all do, within a partition; and a grain with `dt` is of
-        // one partition. Only the others are counted.
+        // one partition. Only the others are counted; so it is with the checks of single rows, seen to in passing.
         let is_unique = recipe.grain.iter().any(|key| key == "dt") && staged.iter().all(|s| s.neighbours_differ);
-        let needless = |check: &&Check| is_unique && matches!(check.rule, Rule::Unique(_));
+        let rows_hold = staged.iter().all(|s| s.rows_hold);
+        let needless = |check: &&Check| match check.rule {
+            Rule::Unique(_) => is_unique,
+            Rule::Row(_) => rows_hold,
+            Rule::Query(_) => false,
+        };
         let checks: Vec<Check> = recipe.checks.iter().filter(|check| !needless(check)).cloned().collect();
         self.check_rows(recipe, &checks, (overlaid(table, &[], staged)?, &slots), inputs, calendar).await
     }

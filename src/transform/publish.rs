@@ -43,7 +43,7 @@ pub async fn publish(
         for staged in staged {
             commit.removes.extend(table.files().iter().filter(|f| f.slot == staged.slot).cloned());
             if !staged.batches.is_empty() {
-                commit.adds.push(flush(table, staged.slot, &staged.batches, by.run).await?);
+                commit.adds.push(flush(table, staged.slot, &staged.file_schema, &staged.batches, by.run).await?);
             }
             commit.adds.extend(staged.files);
         }
@@ -95,6 +95,7 @@ async fn merged(
         table.discard(&staged.files).await;
         kept.extend(staged.batches);
     }
+    let schema = table.file_schema();
     let mut adds = Vec::new();
     let mut waiting: Vec<RecordBatch> = Vec::new();
     let mut rows = 0;
@@ -102,12 +103,12 @@ async fn merged(
         rows += batch.num_rows() as u64;
         waiting.push(batch);
         if rows >= SMALL_FILE_ROWS * 4 {
-            adds.push(flush(table, None, &std::mem::take(&mut waiting), run).await?);
+            adds.push(flush(table, None, &schema, &std::mem::take(&mut waiting), run).await?);
             rows = 0;
         }
     }
     if rows > 0 {
-        adds.push(flush(table, None, &waiting, run).await?);
+        adds.push(flush(table, None, &schema, &waiting, run).await?);
     }
     Ok((removes, adds))
 }

@@ -13,9 +13,10 @@ use futures::StreamExt;
 use tokio::task::{JoinHandle, spawn_blocking};
 
 use super::version::ContentHash;
+use crate::check::RowChecks;
 use crate::date::{BizDate, Slot, slot_words};
 use crate::engine::cast_batch;
-use crate::lake::{EncodedFile, StagedFile, Table, encode_parquet};
+use crate::lake::{EncodedFile, StagedFile, Table, encode_parquet, sorted_by};
 
 /// Staged rows that wait in memory, in bytes, before they are put into files.
 const MEMORY_BYTES: usize = 64 << 20;
@@ -24,6 +25,8 @@ const MEMORY_BYTES: usize = 64 << 20;
 pub struct Staged {
     /// The partition.
     pub slot: Slot,
+    /// What its files hold, sorted by the grain.
+    pub file_schema: SchemaRef,
     /// Rows in memory, of the table's schema.
     pub batches: Vec<RecordBatch>,
     /// Rows before them, in uncommitted files.
@@ -34,6 +37,8 @@ pub struct Staged {
     pub version: u64,
     /// Whether no two rows after one another share the grain.
     pub neighbours_differ: bool,
+    /// Whether the checks of single rows held for all of them; otherwise they are to be asked for what violates them.
+    pub rows_hold: bool,
 }
 
 /// Files that are encoded while the next rows are computed.
@@ -44,6 +49,8 @@ pub struct Stager<'a> {
     table: &'a Table,
     run: &'a str,
     grain: &'a [String],
+    checks: Option<RowChecks>,
+    file_schema: SchemaRef,
     hasher: ContentHash,
     /// The grain of the row before.
     before: Option<RecordBatch>,
@@ -55,12 +62,16 @@ pub struct Stager<'a> {
 }
 
 impl<'a> Stager<'a> {
-    /// A stager for rows of a table with a grain, in the name of a run.
-    pub fn new(table: &'a Table, run: &'a str, grain: &'a [String]) -> Result<Self> {
+    /// A stager for rows of a table with a grain, in the name of a run, which looks at the checks of single rows.
+    pub fn new(table: &'a Table, run: &'a str, grain: &'a [String], checks: Option<RowChecks>) -> Result<Self> {
+        let file_schema = table.file_schema();
+        let order: Vec<&str> = grain.iter().map(String::as_str).filter(|key| *key != "dt").collect();
         Ok(Self {
             table,
             run,
             grain,
+            checks,
+            file_schema: sorted_by(&file_schema, &order),
             hasher: ContentHash::new(table.schema())?,
             before: None,
             bytes: 0,
@@ -124,8 +135,16 @@ impl<'a> Stager<'a> {
     fn begin(&mut self, slot: Slot) {
         self.hasher.restart();
         self.before = None;
-        self.current =
-            Some(Staged { slot, batches: Vec::new(), files: Vec::new(), rows: 0, version: 0, neighbours_differ: true });
+        self.current = Some(Staged {
+            slot,
+            file_schema: self.file_schema.clone(),
+            batches: Vec::new(),
+            files: Vec::new(),
+            rows: 0,
+            version: 0,
+            neighbours_differ: true,
+            rows_hold: self.checks.is_some(),
+        });
     }
 
     async fn push(&mut self, batch: RecordBatch) -> Result<()> {
@@ -134,19 +153,21 @@ impl<'a> Stager<'a> {
         }
         self.hasher.update(&batch)?;
         let differ = self.neighbours_differ(&batch)?;
+        // What cannot be computed here fails below, where the check is named.
+        let holds = self.checks.as_ref().is_some_and(|checks| checks.hold(&batch).unwrap_or(false));
         self.bytes += batch.get_array_memory_size();
         let staged = self.current.as_mut().context("a partition is being staged")?;
         staged.rows += batch.num_rows() as u64;
         staged.neighbours_differ &= differ;
+        staged.rows_hold &= holds;
         staged.batches.push(batch);
         if self.bytes > MEMORY_BYTES {
             self.put_encoded(ENCODED_AT_ONCE - 1).await?;
-            let schema = self.table.file_schema();
             for (place, staged) in self.done.iter_mut().chain(self.current.as_mut()).enumerate() {
                 if staged.batches.is_empty() {
                     continue;
                 }
-                let (schema, batches) = (schema.clone(), std::mem::take(&mut staged.batches));
+                let (schema, batches) = (staged.file_schema.clone(), std::mem::take(&mut staged.batches));
                 self.encoding.push_back((place, spawn_blocking(move || encoded(&schema, &batches))));
             }
             self.bytes = 0;
@@ -187,10 +208,15 @@ impl<'a> Stager<'a> {
     }
 }
 
-/// Puts batches of a table's schema into one uncommitted file.
-pub async fn flush(table: &Table, slot: Slot, batches: &[RecordBatch], run: &str) -> Result<StagedFile> {
-    let file = encoded(&table.file_schema(), batches)?;
-    table.put(slot, file, run).await
+/// Puts batches of a table's schema into one uncommitted file of a schema.
+pub async fn flush(
+    table: &Table,
+    slot: Slot,
+    schema: &SchemaRef,
+    batches: &[RecordBatch],
+    run: &str,
+) -> Result<StagedFile> {
+    table.put(slot, encoded(schema, batches)?, run).await
 }
 
 fn encoded(schema: &SchemaRef, batches: &[RecordBatch]) -> Result<EncodedFile> {

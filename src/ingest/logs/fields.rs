@@ -9,6 +9,7 @@ use xxhash_rust::xxh3::xxh3_64;
 
 use super::keys::Keys;
 use crate::config::source::{LogField, LogSource, LogType};
+use crate::lake::sorted_by;
 
 /// The columns that every log table has besides the declared fields, with what they mean; `dt` comes first, the others last.
 const OWN_COLUMNS: [(&str, &str); 7] = [
@@ -153,7 +154,9 @@ impl Fields {
             };
             encoded(name, own_type(name), encoding)
         });
-        Arc::new(Schema::new(declared.chain(own).collect::<Vec<_>>()))
+        let schema = Arc::new(Schema::new(declared.chain(own).collect::<Vec<_>>()));
+        // Files are read in the order of their paths, and each from its beginning.
+        sorted_by(&schema, &["file", "byte_offset", "element"])
     }
 }
 

@@ -153,5 +153,6 @@ fn plain(batch: &RecordBatch) -> Result<RecordBatch> {
         batch.schema().fields().iter().map(|field| field.as_ref().clone().with_data_type(kind(field))).collect();
     let columns = batch.columns().iter().zip(&fields).map(|(column, field)| cast(column, field.data_type()));
     let columns = columns.collect::<Result<Vec<_>, _>>()?;
-    Ok(RecordBatch::try_new(Arc::new(Schema::new(fields)), columns)?)
+    let schema = Schema::new_with_metadata(fields, batch.schema_ref().metadata().clone());
+    Ok(RecordBatch::try_new(Arc::new(schema), columns)?)
 }
