@@ -189,3 +189,45 @@ async fn violating(mut frame: DataFrame, slot: Option<Slot>) -> Result<Option<(u
     let sample = arrow::util::pretty::pretty_format_batches(&[shown])?.to_string();
     Ok(Some((rows as u64, sample)))
 }
+
+#[cfg(test)]
+mod tests {
+    use arrow::array::{ArrayRef, Int64Array};
+
+    use super::*;
+
+    fn rows(numbers: &[Option<i64>]) -> RecordBatch {
+        RecordBatch::try_from_iter([("n", Arc::new(Int64Array::from(numbers.to_vec())) as ArrayRef)]).expect("a batch")
+    }
+
+    fn in_passing(texts: &[&str]) -> Option<RowChecks> {
+        let check = |text: &&str| {
+            let rule = Rule::Row((*text).to_owned());
+            Check { rule, severity: Severity::Fail, origin: "test".to_owned() }
+        };
+        let checks: Vec<Check> = texts.iter().map(check).collect();
+        RowChecks::new(&SessionContext::new(), &rows(&[None]).schema(), &checks)
+    }
+
+    #[test]
+    fn rows_hold_when_every_check_is_true_or_null_for_each() {
+        let checks = in_passing(&["n >= 1", "n <> 7"]).expect("conditions");
+        for (numbers, holds) in [
+            (&[Some(1), Some(2), None][..], true),
+            (&[Some(1), Some(0)], false),
+            (&[Some(7)], false),
+            (&[None], true),
+            (&[], true),
+        ] {
+            assert_eq!(checks.hold(&rows(numbers)).expect("computed"), holds, "{numbers:?}");
+        }
+    }
+
+    #[test]
+    fn a_check_that_needs_more_than_its_row_or_cannot_be_read_is_left_to_a_query() {
+        assert!(in_passing(&["n in (select n from other)"]).is_none());
+        assert!(in_passing(&["n >= 1", "m >= 1"]).is_none());
+        assert!(in_passing(&["n +"]).is_none());
+        assert!(in_passing(&["n + 1"]).expect("an expression").hold(&rows(&[Some(1)])).is_err());
+    }
+}

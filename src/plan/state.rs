@@ -1,6 +1,7 @@
 //! What the lake says of every table: its partitions with their versions, and what each was made from.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 use xxhash_rust::xxh3::xxh3_64;
@@ -35,9 +36,11 @@ pub struct TableState {
 }
 
 /// All tables: sources, seeds and models. Seeds have one partition, on no day, whose version is that of the file.
+///
+/// Cheap to clone, whatever the history: every model's turn keeps the state that it began with.
 #[derive(Clone, Debug, Default)]
 pub struct States {
-    tables: BTreeMap<String, Indexed>,
+    tables: BTreeMap<String, Arc<Indexed>>,
 }
 
 #[derive(Clone, Debug, Default)]
@@ -50,12 +53,12 @@ impl States {
     /// Puts in, or replaces, a table.
     pub fn set(&mut self, table: impl Into<String>, state: TableState) {
         let days = DayIndex::new(&state);
-        self.tables.insert(table.into(), Indexed { state, days });
+        self.tables.insert(table.into(), Arc::new(Indexed { state, days }));
     }
 
     /// Replaces one partition, as after it was built.
     pub fn set_slot(&mut self, table: &str, slot: Slot, state: SlotState) {
-        let indexed = self.tables.entry(table.to_owned()).or_default();
+        let indexed = Arc::make_mut(self.tables.entry(table.to_owned()).or_default());
         indexed.state.slots.insert(slot, state);
         indexed.days.refresh(&indexed.state, slot);
     }
