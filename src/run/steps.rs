@@ -193,7 +193,7 @@ async fn export_one(
 ) -> Result<Vec<Exported>> {
     let path = match target {
         ExportTarget::Sqlite(path) => path,
-        ExportTarget::Mysql(url) => anyhow::bail!("{url}: MySQL is not a target yet, sqlite:PATH is"),
+        ExportTarget::Mysql(place) => anyhow::bail!("{}: MySQL is not a target yet, sqlite:PATH is", place.url),
     };
     let mut tables = Vec::new();
     for model in project.models.iter().filter(|m| m.export.iter().any(|e| e == name) && selected.contains(&m.name)) {
