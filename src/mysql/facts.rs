@@ -124,20 +124,14 @@ fn parse(line: &str) -> Option<Grant> {
     let (object, _) = rest.split_once(" TO ")?;
     let object = object.strip_prefix("TABLE ").unwrap_or(object);
     let (database, table) = split_object(object)?;
-    let mut plain = String::new();
     let mut depth = 0;
-    for c in privileges.chars() {
-        match c {
-            '(' => depth += 1,
-            ')' => depth -= 1,
-            // A privilege on some columns is none on the table.
-            _ if depth > 0 => {}
-            c => plain.push(c),
-        }
-    }
-    let of_columns: Vec<&str> = privileges.split('(').filter_map(|part| part.rsplit(", ").next()).collect();
-    let on_columns = |name: &str| privileges.contains('(') && of_columns.iter().any(|p| p.trim() == name);
-    let privileges = plain.split(',').map(|p| p.trim().to_uppercase()).filter(|p| !on_columns(p)).collect();
+    let between = |c: char| {
+        depth += i32::from(c == '(') - i32::from(c == ')');
+        c == ',' && depth == 0
+    };
+    // A privilege on some columns is none on the table.
+    let whole = privileges.split(between).filter(|privilege| !privilege.contains('('));
+    let privileges = whole.map(|privilege| privilege.trim().to_uppercase()).collect();
     Some(Grant { privileges, database, table })
 }
 
