@@ -6,10 +6,12 @@ use std::sync::Arc;
 
 use anyhow::Result;
 use arrow::array::{
-    ArrayRef, Date32Array, Decimal128Builder, Int32Builder, Int64Builder, RecordBatch, StringArray, StringBuilder,
-    TimestampMicrosecondBuilder, UInt32Array,
+    ArrayRef, BinaryBuilder, BooleanBuilder, Date32Array, Date32Builder, Decimal128Builder, Float32Builder,
+    Float64Builder, Int32Builder, Int64Builder, RecordBatch, StringArray, StringBuilder, TimestampMicrosecondBuilder,
+    UInt32Array,
 };
 use arrow::compute::take_record_batch;
+use arrow::datatypes::DataType;
 
 use super::layout::{Layout, MONEY, mask_of};
 use super::mask::masked;
@@ -22,6 +24,7 @@ pub struct RowBuilder {
     schema: arrow::datatypes::SchemaRef,
     file: String,
     arrival: BizDate,
+    declared: usize,
     columns: Vec<ColumnBuilder>,
     row_number: Int64Builder,
     slots: Vec<Slot>,
@@ -34,6 +37,12 @@ enum ColumnBuilder {
     Money(Decimal128Builder),
     Datetime(TimestampMicrosecondBuilder),
     Text(StringBuilder, Mask),
+    Flag(BooleanBuilder),
+    Day(Date32Builder),
+    Decimal(Decimal128Builder, DataType),
+    Single(Float32Builder),
+    Double(Float64Builder),
+    Bytes(BinaryBuilder),
 }
 
 impl RowBuilder {
@@ -43,14 +52,17 @@ impl RowBuilder {
             schema: Arc::clone(&layout.file_schema),
             file: file.to_owned(),
             arrival,
-            columns: layout.columns.iter().map(|c| ColumnBuilder::new(c.kind, mask_of(c))).collect(),
+            declared: layout.columns.len(),
+            columns: (layout.columns.iter().map(|c| ColumnBuilder::new(c.kind, mask_of(c))))
+                .chain(layout.extras.iter().map(|field| ColumnBuilder::of(field.data_type())))
+                .collect(),
             row_number: Int64Builder::new(),
             slots: Vec::new(),
             bytes: 0,
         }
     }
 
-    /// Adds a row: a value of the declared type for each declared column.
+    /// Adds a row: a value of the declared type for each declared column, then those of undeclared ones.
     pub fn push(&mut self, values: &[Value<'_>], slot: Slot, row_number: u64) {
         for (column, value) in self.columns.iter_mut().zip(values) {
             self.bytes += column.push(value);
@@ -77,9 +89,11 @@ impl RowBuilder {
         self.bytes = 0;
         let slots = std::mem::take(&mut self.slots);
         let mut columns = self.columns.iter_mut().map(ColumnBuilder::finish).collect::<Result<Vec<_>>>()?;
+        let extras = columns.split_off(self.declared);
         columns.push(Arc::new(Date32Array::from_value(self.arrival.days(), slots.len())));
         columns.push(Arc::new(StringArray::from_iter_values(std::iter::repeat_n(&self.file, slots.len()))));
         columns.push(Arc::new(self.row_number.finish()));
+        columns.extend(extras);
         by_slot(RecordBatch::try_new(Arc::clone(&self.schema), columns)?, &slots)
     }
 }
@@ -107,6 +121,22 @@ impl ColumnBuilder {
             ColumnType::String => Self::Text(StringBuilder::new(), mask),
             ColumnType::Datetime => Self::Datetime(TimestampMicrosecondBuilder::new()),
             ColumnType::Money => Self::Money(Decimal128Builder::new()),
+        }
+    }
+
+    /// The builder of an undeclared column, whose values are of its type.
+    fn of(kind: &DataType) -> Self {
+        match kind {
+            DataType::Boolean => Self::Flag(BooleanBuilder::new()),
+            DataType::Int32 => Self::I32(Int32Builder::new()),
+            DataType::Int64 => Self::I64(Int64Builder::new()),
+            DataType::Date32 => Self::Day(Date32Builder::new()),
+            DataType::Timestamp(..) => Self::Datetime(TimestampMicrosecondBuilder::new()),
+            DataType::Decimal128(..) => Self::Decimal(Decimal128Builder::new(), kind.clone()),
+            DataType::Float32 => Self::Single(Float32Builder::new()),
+            DataType::Float64 => Self::Double(Float64Builder::new()),
+            DataType::Binary => Self::Bytes(BinaryBuilder::new()),
+            _ => Self::Text(StringBuilder::new(), Mask::None),
         }
     }
 
@@ -142,7 +172,29 @@ impl ColumnBuilder {
                 column.append_null();
                 4
             }
+            (Self::Bytes(column), value) => {
+                let bytes = if let Value::Bytes(bytes) = value { Some(bytes) } else { None };
+                column.append_option(bytes);
+                bytes.map_or(4, |bytes| bytes.len() + 4)
+            }
+            (column, value) => column.push_small(value),
         }
+    }
+
+    /// Adds a value of a type that only undeclared columns have.
+    fn push_small(&mut self, value: &Value<'_>) -> usize {
+        match self {
+            Self::Flag(column) => column.append_option(if let Value::Flag(flag) = value { Some(*flag) } else { None }),
+            Self::Day(column) => column.append_option(if let Value::Day(day) = value { Some(*day) } else { None }),
+            Self::Decimal(column, _) => {
+                column.append_option(if let Value::Decimal(units) = value { Some(*units) } else { None });
+            }
+            // Exact: the source's own single came as this double.
+            Self::Single(column) => column.append_option(double(value).map(|number| number as f32)),
+            Self::Double(column) => column.append_option(double(value)),
+            _ => {}
+        }
+        16
     }
 
     fn finish(&mut self) -> Result<ArrayRef> {
@@ -152,8 +204,18 @@ impl ColumnBuilder {
             Self::Money(column) => Arc::new(column.finish().with_precision_and_scale(MONEY.0, MONEY.1)?),
             Self::Datetime(column) => Arc::new(column.finish()),
             Self::Text(column, _) => Arc::new(column.finish()),
+            Self::Flag(column) => Arc::new(column.finish()),
+            Self::Day(column) => Arc::new(column.finish()),
+            Self::Decimal(column, kind) => Arc::new(column.finish().with_data_type(kind.clone())),
+            Self::Single(column) => Arc::new(column.finish()),
+            Self::Double(column) => Arc::new(column.finish()),
+            Self::Bytes(column) => Arc::new(column.finish()),
         })
     }
+}
+
+fn double(value: &Value<'_>) -> Option<f64> {
+    if let Value::Double(bits) = value { Some(f64::from_bits(*bits)) } else { None }
 }
 
 fn integer(value: &Value<'_>) -> Option<i64> {

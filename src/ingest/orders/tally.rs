@@ -14,6 +14,9 @@ pub struct Tally {
     pub read: u64,
     /// Rows that landed.
     pub landed: u64,
+    /// Rows that a database gave once more as they had landed before: they do not land again.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub unchanged: u64,
     /// Rows that did not, by reason.
     pub rejected: BTreeMap<String, u64>,
     /// Sums of the money columns, by column.
@@ -25,7 +28,7 @@ pub struct Tally {
 pub struct MoneySum {
     /// Over every row whose amount could be read, rejected ones included.
     pub read: Amount,
-    /// Over the rows that landed.
+    /// Over the rows that landed, and those that had landed before.
     pub landed: Amount,
 }
 
@@ -52,6 +55,7 @@ impl Tally {
     pub fn merge(&mut self, other: &Self) {
         self.read += other.read;
         self.landed += other.landed;
+        self.unchanged += other.unchanged;
         for (reason, rows) in &other.rejected {
             *self.rejected.entry(reason.clone()).or_default() += rows;
         }
@@ -67,10 +71,14 @@ impl Tally {
         self.rejected.values().sum()
     }
 
-    /// Whether nothing was lost: read = landed + rejected.
+    /// Whether nothing was lost: read = landed + unchanged + rejected.
     pub fn closes(&self) -> bool {
-        self.read == self.landed + self.rows_rejected()
+        self.read == self.landed + self.unchanged + self.rows_rejected()
     }
+}
+
+fn is_zero(rows: &u64) -> bool {
+    *rows == 0
 }
 
 impl fmt::Display for Amount {
