@@ -197,7 +197,8 @@ fn day(document: &Document<'_>, table: &SourceTable, i: &str) -> Result<()> {
 /// What a database is told: expressions are its business, but some things are wrong everywhere.
 fn database(document: &Document<'_>, table: &SourceTable, i: &str) -> Result<()> {
     let name = &table.name;
-    let fail = |key: &str, message: String| document.fail::<()>(&document.span_of(&["table", i, key]), Error::msg(message));
+    let fail =
+        |key: &str, message: String| document.fail::<()>(&document.span_of(&["table", i, key]), Error::msg(message));
     if let Some(select) = &table.select {
         let word = select.trim_start().get(..6).unwrap_or_default().to_ascii_lowercase();
         if word != "select" && !word.starts_with("with") {

@@ -17,7 +17,7 @@ use crate::date::{DateRange, Slot};
 use crate::error::{Advice, Exit, render};
 use crate::export::{ExportRun, ExportTable, Exported, to_sqlite};
 use crate::ingest::logs::{LogsIngest, ingest_logs};
-use crate::ingest::orders::{Extraction, Origin, OrdersIngest, ingest_orders};
+use crate::ingest::orders::{Extraction, OrdersIngest, Origin, ingest_orders};
 use crate::model::Model;
 use crate::mysql::Server;
 use crate::plan::{States, TableState};
@@ -126,12 +126,7 @@ pub async fn ingest(
 }
 
 /// What is read of a database: for a run up to its last day, for `ingest` alone also what changed in a range.
-fn extraction<'a>(
-    ctx: &Context,
-    server: &'a Server,
-    reading: Reading,
-    request: &RunRequest,
-) -> Result<Extraction<'a>> {
+fn extraction<'a>(ctx: &Context, server: &'a Server, reading: Reading, request: &RunRequest) -> Result<Extraction<'a>> {
     let Some(today) = ctx.config.timezone.day_of_ms(ctx.now_ms) else { bail!("the clock shows no real date") };
     let to = request.to.unwrap_or(today.plus_days(-1));
     let alone = request.steps == [Step::Ingest];

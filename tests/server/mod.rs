@@ -2,6 +2,8 @@
 
 #![allow(dead_code, reason = "each file of tests uses a part of it")]
 
+pub mod mall;
+
 use std::io::Write;
 use std::process::{Command, Stdio};
 

@@ -196,7 +196,8 @@ impl<'a> Intake<'a> {
             match (value, self.layout.columns.get(at)) {
                 (Value::Money(amount), Some(column)) => self.tally.add(&column.name, *amount, lands),
                 (Value::ZeroDate, column) if lands => {
-                    let name = column.map_or_else(|| self.layout.extras[at - self.layout.columns.len()].name(), |c| &c.name);
+                    let name =
+                        column.map_or_else(|| self.layout.extras[at - self.layout.columns.len()].name(), |c| &c.name);
                     *self.findings.zero_dates.entry(name.clone()).or_default() += 1;
                 }
                 _ => {}

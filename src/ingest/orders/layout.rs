@@ -77,7 +77,8 @@ impl Layout {
     pub fn with_extras(mut self, extras: Vec<(String, DataType)>) -> Self {
         let fields = extras.into_iter().map(|(name, kind)| field(&name, kind, TAKEN_UP.to_owned()));
         self.extras = fields.collect();
-        let schema: Vec<_> = self.schema.fields().iter().map(|f| f.as_ref().clone()).chain(self.extras.clone()).collect();
+        let schema: Vec<_> =
+            self.schema.fields().iter().map(|f| f.as_ref().clone()).chain(self.extras.clone()).collect();
         self.file_schema = Arc::new(Schema::new(schema[1..].to_vec()));
         self.schema = Arc::new(Schema::new(schema));
         self

@@ -92,8 +92,18 @@ async fn reject_commit(job: &OrdersIngest<'_>, prepared: &Prepared<'_>, table: &
 }
 
 async fn publish_rows(job: &OrdersIngest<'_>, prepared: Prepared<'_>) -> Result<TableOutcome> {
-    let Prepared { layout, mut table, records: before, rows, leaving, mut touched, more_records, file_records, mut outcome, .. } =
-        prepared;
+    let Prepared {
+        layout,
+        mut table,
+        records: before,
+        rows,
+        leaving,
+        mut touched,
+        more_records,
+        file_records,
+        mut outcome,
+        ..
+    } = prepared;
     let (mut adds, removes) = if leaving.is_empty() {
         (Vec::new(), Vec::new())
     } else {

@@ -182,7 +182,10 @@ async fn ask(
     let since = subject.past.since(job, extraction, session.zone());
     let mut question = Question::of(session, subject.declared, &subject.layout, &known, since.as_ref()).await?;
     for name in &question.bound.ignored {
-        let text = format!("{}: column `{name}` has a name that a table of the lake cannot have and is ignored", subject.declared.name);
+        let text = format!(
+            "{}: column `{name}` has a name that a table of the lake cannot have and is ignored",
+            subject.declared.name
+        );
         job.reporter.report(Event::Warning(text));
     }
     let mut extras: Vec<(String, DataType)> = known;

@@ -79,7 +79,8 @@ impl Question {
             Delivery::Snapshot => (None, None),
             Delivery::Changes => {
                 let Some(expression) = &table.changed else {
-                    let error = anyhow!("the table comes as changes, and `changed` does not say when a row last changed");
+                    let error =
+                        anyhow!("the table comes as changes, and `changed` does not say when a row last changed");
                     let hint = format!("for instance changed = \"{}\"", table.day.as_deref().unwrap_or("update_time"));
                     return Err(with_hint(error, format!("{hint} in [[table]] {} of conf/sources", table.name)));
                 };
@@ -89,7 +90,8 @@ impl Question {
         let at_source = |at: usize| bound.declared[at].as_ref().map(|(_, name)| quoted(name));
         let order: Vec<String> = layout.key.iter().filter_map(|at| at_source(*at)).collect();
         let money = layout.columns.iter().zip(&bound.declared).filter(|(column, _)| column.kind == ColumnType::Money);
-        let money = money.filter_map(|(column, there)| Some((column.name.clone(), there.as_ref()?.1.clone()))).collect();
+        let money =
+            money.filter_map(|(column, there)| Some((column.name.clone(), there.as_ref()?.1.clone()))).collect();
         let condition = expression.as_ref().zip(since).map(|(changed, since)| since.condition(changed));
         let split = split(table, layout, &bound, &columns);
         Ok(Self {

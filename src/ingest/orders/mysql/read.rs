@@ -218,7 +218,8 @@ impl Board<'_, '_> {
             }
         };
         let intake = Intake::new(self.work.source, reading.layout, &reading.file, reading.arrival, &mut sink);
-        let (tally, findings, greatest) = self.stream(session, runtime, reading, range, intake.numbered_after(before))?;
+        let (tally, findings, greatest) =
+            self.stream(session, runtime, reading, range, intake.numbered_after(before))?;
         check(reading, &tally, &totals)?;
         into.tally.merge(&tally);
         merge(&mut into.findings, findings);

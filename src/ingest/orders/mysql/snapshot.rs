@@ -125,7 +125,8 @@ async fn by_lock(sessions: &mut [Session]) -> Result<bool> {
 
 async fn moment(session: &mut Session, facts: &Facts) -> Result<(Moment, i64)> {
     let now = session.first("select now(6)").await?.into_iter().next().flatten().unwrap_or_default();
-    let now = NaiveDateTime::parse_from_str(&now, "%Y-%m-%d %H:%M:%S%.f").with_context(|| format!("the time `{now}`"))?;
+    let now =
+        NaiveDateTime::parse_from_str(&now, "%Y-%m-%d %H:%M:%S%.f").with_context(|| format!("the time `{now}`"))?;
     let now_micros = session.zone().on_business_clock(now.and_utc().timestamp_micros());
     let binlog = position(session).await.unwrap_or_default();
     // Some of these need privileges that nobody should have to give; a moment without a name is a moment.

@@ -186,7 +186,8 @@ pub async fn conclude<'a>(
     prepared.notices.add(&path, findings);
     prepared.outcome.files = 1;
     prepared.outcome.tally = tally.clone();
-    let record = FileRecord { path: path.clone(), size: 0, mtime_ms: job.now_ms, arrival, hash, tally, same_as: None, run };
+    let record =
+        FileRecord { path: path.clone(), size: 0, mtime_ms: job.now_ms, arrival, hash, tally, same_as: None, run };
     prepared.file_records.insert(path, Some(record));
     (prepared.rows, prepared.rejects) = (rows, staged_rejects);
     Ok(prepared)

@@ -22,7 +22,9 @@ pub fn declared(wanted: ColumnType, kind: Kind, zone: SessionZone, sent: &Sent) 
     match (wanted, sent) {
         (_, Sent::NULL) => Ok(Value::Null),
         (ColumnType::I32 | ColumnType::I64, Sent::Int(number)) => integer_in_range(wanted, Some(*number)),
-        (ColumnType::I32 | ColumnType::I64, Sent::UInt(number)) => integer_in_range(wanted, i64::try_from(*number).ok()),
+        (ColumnType::I32 | ColumnType::I64, Sent::UInt(number)) => {
+            integer_in_range(wanted, i64::try_from(*number).ok())
+        }
         (ColumnType::I32 | ColumnType::I64, Sent::Bytes(bytes)) => match kind {
             Kind::Bits(_) => integer_in_range(wanted, i64::try_from(bits(bytes)).ok()),
             _ => read_text(wanted, bytes, false),
@@ -214,7 +216,8 @@ mod tests {
         assert_eq!(micros(&date(2026, 2, 30)), None);
         assert_eq!(micros(&date(2026, 0, 1)), None);
         assert!(is_zero(&date(0, 0, 0)) && !is_zero(&date(2026, 0, 0)));
-        let read = |sent: &Sent| declared(ColumnType::Datetime, Kind::Datetime, SessionZone::Named, sent).map(|v| v.is_null());
+        let read =
+            |sent: &Sent| declared(ColumnType::Datetime, Kind::Datetime, SessionZone::Named, sent).map(|v| v.is_null());
         assert_eq!((read(&date(0, 0, 0)), read(&date(2026, 0, 1))), (Ok(true), Err(NOT_A_DAY)));
     }
 }

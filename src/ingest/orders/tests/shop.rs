@@ -10,7 +10,7 @@ use tempfile::TempDir;
 
 use super::{cell, shop};
 use crate::config::source::TableSource;
-use crate::ingest::orders::{Origin, OrdersIngest, OrdersOutcome, ingest_orders};
+use crate::ingest::orders::{OrdersIngest, OrdersOutcome, Origin, ingest_orders};
 use crate::lake::{Lake, read_batches};
 use crate::progress::{Event, Reporter};
 
