@@ -196,7 +196,7 @@ impl RunReport {
     /// Whether nothing was new, stale or due for export.
     pub fn did_nothing(&self) -> bool {
         self.failures.is_empty()
-            && self.sources.iter().all(|s| s.read == 0 && s.partitions == 0)
+            && self.sources.iter().all(|s| s.read == s.unchanged && s.partitions == 0)
             && self.models.iter().all(|m| m.built == 0)
             && self.exports.iter().all(|e| e.partitions == 0)
     }
