@@ -124,6 +124,7 @@ mod tests {
             files: 1,
             read: 1_200,
             landed: 1_190,
+            unchanged: 0,
             rejected: [("bad_type".to_owned(), 3), ("no_visitor".to_owned(), 7)].into(),
             partitions: 2,
         };
