@@ -13,7 +13,7 @@ use arrow::array::RecordBatch;
 use super::layout::{Layout, mask_of};
 use super::mask::{masked, shape, shown};
 use super::rows::RowBuilder;
-use super::tally::Tally;
+use super::tally::{MoneySum, Tally};
 use super::value::{Fault, Value};
 use crate::config::source::ColumnType;
 use crate::date::{BizDate, Slot};
@@ -96,6 +96,8 @@ pub struct Intake<'a> {
     rejects: RejectBuilder,
     /// How many rows of the extract are before the first of these.
     before: u64,
+    /// What the money columns add up to, by column.
+    sums: Vec<MoneySum>,
     tally: Tally,
     findings: Findings,
     sink: Sink<'a>,
@@ -113,6 +115,7 @@ impl<'a> Intake<'a> {
             rejects: RejectBuilder::new(source, &layout.table, RAW_LIMIT_BYTES),
             tally: Tally::for_columns(money.map(|c| c.name.as_str())),
             before: 0,
+            sums: vec![MoneySum::default(); layout.columns.len()],
             findings: Findings::default(),
             sink,
         }
@@ -177,6 +180,9 @@ impl<'a> Intake<'a> {
     pub fn finish(mut self) -> Result<(Tally, Findings)> {
         self.flush_rows()?;
         self.flush_rejects()?;
+        for (column, sum) in self.layout.columns.iter().zip(&self.sums) {
+            self.tally.add(&column.name, *sum);
+        }
         Ok((self.tally, self.findings))
     }
 
@@ -194,7 +200,10 @@ impl<'a> Intake<'a> {
         self.tally.landed += u64::from(lands);
         for (at, value) in row.values.iter().enumerate() {
             match (value, self.layout.columns.get(at)) {
-                (Value::Money(amount), Some(column)) => self.tally.add(&column.name, *amount, lands),
+                (Value::Money(amount), Some(_)) => {
+                    self.sums[at].read.0 += amount;
+                    self.sums[at].landed.0 += if lands { *amount } else { 0 };
+                }
                 (Value::ZeroDate, column) if lands => {
                     let name =
                         column.map_or_else(|| self.layout.extras[at - self.layout.columns.len()].name(), |c| &c.name);

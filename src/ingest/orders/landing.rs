@@ -11,6 +11,7 @@ use arrow::compute::{cast, filter_record_batch, not};
 use arrow::datatypes::SchemaRef;
 use tokio::runtime::Handle;
 
+use super::rows::staged;
 use super::versions::LastVersions;
 use crate::date::Slot;
 use crate::lake::{FileRef, StagedFile, Table, encode_parquet, read_batches};
@@ -122,7 +123,7 @@ impl<'a> Landing<'a> {
     }
 
     fn flush(&mut self) -> Result<()> {
-        let schema = self.table.file_schema();
+        let schema = staged(&self.table.file_schema());
         (self.rows, self.bytes) = (0, 0);
         for (slot, batches) in std::mem::take(&mut self.pending) {
             let mut batches = batches.iter().map(|batch| conform(batch, &schema)).collect::<Result<Vec<_>>>()?;

@@ -6,12 +6,12 @@ use std::sync::Arc;
 
 use anyhow::Result;
 use arrow::array::{
-    ArrayRef, BinaryBuilder, BooleanBuilder, Date32Array, Date32Builder, Decimal128Builder, Float32Builder,
-    Float64Builder, Int32Builder, Int64Builder, RecordBatch, StringArray, StringBuilder, TimestampMicrosecondBuilder,
-    UInt32Array,
+    ArrayRef, BinaryBuilder, BooleanBuilder, Date32Array, Date32Builder, Decimal128Builder, DictionaryArray,
+    Float32Builder, Float64Builder, Int32Array, Int32Builder, Int64Builder, RecordBatch, StringArray, StringBuilder,
+    TimestampMicrosecondBuilder, UInt32Array,
 };
 use arrow::compute::take_record_batch;
-use arrow::datatypes::DataType;
+use arrow::datatypes::{DataType, Int32Type, Schema, SchemaRef};
 
 use super::layout::{Layout, MONEY, mask_of};
 use super::mask::masked;
@@ -21,7 +21,7 @@ use crate::date::{BizDate, Slot};
 
 /// Collects the rows of one extract that land.
 pub struct RowBuilder {
-    schema: arrow::datatypes::SchemaRef,
+    schema: SchemaRef,
     file: String,
     arrival: BizDate,
     declared: usize,
@@ -49,7 +49,7 @@ impl RowBuilder {
     /// An empty builder for the rows of a file.
     pub fn new(layout: &Layout, file: &str, arrival: BizDate) -> Self {
         Self {
-            schema: Arc::clone(&layout.file_schema),
+            schema: staged(&layout.file_schema),
             file: file.to_owned(),
             arrival,
             declared: layout.columns.len(),
@@ -78,7 +78,7 @@ impl RowBuilder {
 
     /// About how much memory they take.
     pub fn bytes(&self) -> usize {
-        self.bytes + self.count() * (self.file.len() + 24)
+        self.bytes + self.count() * 24
     }
 
     /// The rows since the last batch by partition, in the order they came: the ODS schema without `dt`.
@@ -91,18 +91,44 @@ impl RowBuilder {
         let mut columns = self.columns.iter_mut().map(ColumnBuilder::finish).collect::<Result<Vec<_>>>()?;
         let extras = columns.split_off(self.declared);
         columns.push(Arc::new(Date32Array::from_value(self.arrival.days(), slots.len())));
-        columns.push(Arc::new(StringArray::from_iter_values(std::iter::repeat_n(&self.file, slots.len()))));
+        // One text and as many references to it.
+        let names: ArrayRef = Arc::new(StringArray::from(vec![self.file.as_str()]));
+        let references = Int32Array::from_value(0, slots.len());
+        columns.push(Arc::new(DictionaryArray::<Int32Type>::try_new(references, names)?));
         columns.push(Arc::new(self.row_number.finish()));
         columns.extend(extras);
         by_slot(RecordBatch::try_new(Arc::clone(&self.schema), columns)?, &slots)
     }
 }
 
+/// The columns of a file as they are held and written, which is not as they are read: the file's name, the same in
+/// every row, as a reference, and the row's number by its distance from the one before.
+pub fn staged(file_schema: &SchemaRef) -> SchemaRef {
+    let fields = file_schema.fields().iter().map(|field| match field.name().as_str() {
+        "file" => {
+            let kind = DataType::Dictionary(Box::new(DataType::Int32), Box::new(DataType::Utf8));
+            Arc::new(field.as_ref().clone().with_data_type(kind))
+        }
+        "row_number" => {
+            let mut metadata = field.metadata().clone();
+            metadata.insert("encoding".to_owned(), "delta".to_owned());
+            Arc::new(field.as_ref().clone().with_metadata(metadata))
+        }
+        _ => Arc::clone(field),
+    });
+    Arc::new(Schema::new(fields.collect::<Vec<_>>()))
+}
+
 fn by_slot(batch: RecordBatch, slots: &[Slot]) -> Result<Vec<(Slot, RecordBatch)>> {
-    let mut order: Vec<u32> = (0..u32::try_from(slots.len())?).collect();
-    order.sort_by_key(|row| slots[*row as usize]);
-    let sorted: Vec<Slot> = order.iter().map(|row| slots[*row as usize]).collect();
-    let batch = if sorted == slots { batch } else { take_record_batch(&batch, &UInt32Array::from(order))? };
+    let mut sorted = slots.to_vec();
+    let batch = if slots.is_sorted() {
+        batch
+    } else {
+        let mut order: Vec<u32> = (0..u32::try_from(slots.len())?).collect();
+        order.sort_by_key(|row| slots[*row as usize]);
+        sorted.sort();
+        take_record_batch(&batch, &UInt32Array::from(order))?
+    };
     let mut parts = Vec::new();
     let mut start = 0;
     for rows in sorted.chunk_by(|a, b| a == b) {

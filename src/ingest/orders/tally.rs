@@ -43,11 +43,11 @@ impl Tally {
         Self { sums: names.map(|name| (name.to_owned(), MoneySum::default())).collect(), ..Self::default() }
     }
 
-    /// Counts an amount of a money column.
-    pub fn add(&mut self, column: &str, hundredths: i128, lands: bool) {
+    /// Adds to what a money column adds up to; other columns have no sum.
+    pub fn add(&mut self, column: &str, more: MoneySum) {
         if let Some(sum) = self.sums.get_mut(column) {
-            sum.read.0 += hundredths;
-            sum.landed.0 += if lands { hundredths } else { 0 };
+            sum.read.0 += more.read.0;
+            sum.landed.0 += more.landed.0;
         }
     }
 
@@ -134,9 +134,9 @@ mod tests {
     #[test]
     fn tallies_add_up() {
         let mut one = Tally::for_columns(["pay_money"].into_iter());
-        one.add("pay_money", 150, true);
-        one.add("pay_money", 50, false);
-        one.add("other", 1, true);
+        one.add("pay_money", MoneySum { read: Amount(150), landed: Amount(150) });
+        one.add("pay_money", MoneySum { read: Amount(50), landed: Amount(0) });
+        one.add("other", MoneySum { read: Amount(1), landed: Amount(1) });
         (one.read, one.landed) = (2, 1);
         assert!(!one.closes());
         one.rejected.insert("bad_type".to_owned(), 1);

@@ -89,15 +89,16 @@ struct Version {
 }
 
 impl LastVersions {
-    /// For the tables of a layout.
+    /// For a table, which may have more columns than its layout: those of earlier runs that are gone.
     ///
     /// # Errors
     /// When a column is of a type that cannot be compared, which would be a mistake of this program.
-    pub fn new(layout: &Layout) -> Result<Self> {
+    pub fn new(layout: &Layout, table: &Table) -> Result<Self> {
+        let schema = table.file_schema();
         let key: Vec<&str> = layout.key.iter().map(|at| layout.columns[*at].name.as_str()).collect();
         Ok(Self {
-            key: Arc::new(Hasher::new(&layout.file_schema, |name| key.contains(&name))?),
-            content: Arc::new(Hasher::new(&layout.file_schema, |name| !ORIGIN.contains(&name))?),
+            key: Arc::new(Hasher::new(&schema, |name| key.contains(&name))?),
+            content: Arc::new(Hasher::new(&schema, |name| !ORIGIN.contains(&name))?),
         })
     }
 

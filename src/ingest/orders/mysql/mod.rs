@@ -137,7 +137,7 @@ async fn attempt_once(job: &OrdersIngest<'_>, extraction: &Extraction<'_>, step:
             question,
             parts,
             totals,
-            versions: if is_known { Some(LastVersions::new(layout)?) } else { None },
+            versions: if is_known { Some(LastVersions::new(layout, table)?) } else { None },
         });
         subjects_read.push(at);
     }
