@@ -356,3 +356,77 @@ fn a_large_table_is_read_in_parts_that_are_numbered_in_the_order_of_the_key() {
                count(*) filter (where goods_id <> row_number) as out_of_order from ods_order_item";
     assert_eq!(asked(&shop, sql), "n,numbers,last,money,out_of_order\n450000,450000,450000,1012502250.00,0\n");
 }
+
+#[test]
+fn an_extraction_whose_connection_breaks_begins_anew() {
+    let (database, shop) = small("broken");
+    database.root(
+        "delete from payment_flow;
+         insert into payment_flow select seq, 1, 1, 1, 1, '2026-01-01' from seq_1_to_400000",
+    );
+    let mut slow =
+        shop.command(&["ingest", "orders", "--to", "2026-01-01", "--set", "sources.orders.rows_per_second=100000"]);
+    let slow = slow.stderr(std::process::Stdio::piped()).spawn().expect("starts");
+    // While it reads: its sessions are in the process list, one of them busy with the large table.
+    let busy = "select group_concat('kill ', id separator ';') from information_schema.processlist \
+                where user = 't_broken' and info like '%from `payment_flow`%order by%'";
+    let kill = loop {
+        let found = database.root(busy);
+        if found.trim() != "NULL" {
+            break found;
+        }
+        std::thread::sleep(std::time::Duration::from_millis(5));
+    };
+    database.root(kill.trim());
+    let done = slow.wait_with_output().expect("ends");
+    let said = String::from_utf8_lossy(&done.stderr);
+    assert!(done.status.success() && said.contains("; again in 1 s"), "{said}");
+    let landed = asked(&shop, "select count(*) as n, count(distinct pay_id) as keys from ods_payment_flow");
+    assert_eq!(landed, "n,keys\n400000,400000\n");
+}
+
+/// A server of its own, stopped with the test.
+struct OwnServer(tempfile::TempDir);
+
+impl OwnServer {
+    fn start(options: &str) -> (Self, String) {
+        let server = Self(tempfile::tempdir().expect("a folder"));
+        let said = server.script("start", options);
+        let url = said.lines().find_map(|line| line.strip_prefix("export STRATA_TEST_MYSQL=")).expect("its address");
+        (server, url.replace('\\', ""))
+    }
+
+    fn script(&self, word: &str, options: &str) -> String {
+        let done = std::process::Command::new(concat!(env!("CARGO_MANIFEST_DIR"), "/scripts/mariadb"))
+            .args([word, &self.0.path().join("server").to_string_lossy()])
+            .env("STRATA_MARIADB_OPTIONS", options)
+            .output()
+            .expect("starts");
+        assert!(done.status.success(), "{}", String::from_utf8_lossy(&done.stderr));
+        String::from_utf8(done.stdout).expect("UTF-8")
+    }
+}
+
+impl Drop for OwnServer {
+    fn drop(&mut self) {
+        self.script("stop", "");
+    }
+}
+
+#[test]
+fn without_a_binary_log_a_short_lock_aligns_the_connections_or_one_reads_alone() {
+    let (_server, url) = OwnServer::start("--skip-log-bin");
+    let options = ["--days", "1", "--devices", "4", "--events", "8", "--orders", "6"];
+    let database = Database::at(&url, "no_log");
+    database.root("grant all on t_no_log.* to 't_no_log'@'%'");
+    let database = database.with_mall();
+    let shop = reading(&database, &options);
+    database.lay(&PathBuf::from(shop.path("in/orders/2026-01-01")));
+    let alone = shop.succeeds(&["ingest", "orders", "--to", "2026-01-01"]);
+    assert!(alone.contains("over 1 connection") && alone.contains("GRANT RELOAD ON *.* TO 't_no_log'@'%';"), "{alone}");
+    database.root("grant reload on *.* to 't_no_log'@'%'");
+    let locked = shop.succeeds(&["ingest", "orders", "--to", "2026-01-02"]);
+    assert!(locked.contains("over 2 connections"), "{locked}");
+    // Nobody is left waiting.
+    database.root("update user_order set order_money = 1 limit 1");
+}

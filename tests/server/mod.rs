@@ -35,6 +35,12 @@ impl Database {
     pub fn without_grants(name: &str) -> Self {
         let url = std::env::var("STRATA_TEST_MYSQL")
             .expect("scripts/test starts a server; by hand: eval \"$(scripts/mariadb start target/test-mariadb)\"");
+        Self::at(&url, name)
+    }
+
+    /// A new database of another server, whose user has no privilege yet.
+    pub fn at(url: &str, name: &str) -> Self {
+        let url = url.to_owned();
         let place = MysqlPlace::parse(&url).expect("a URL");
         let socket = place.socket.expect("the URL names a socket").to_string_lossy().into_owned();
         let name = format!("t_{name}");
