@@ -12,7 +12,8 @@ use crate::run::{RunRequest, Step};
 
 /// Takes in what is new at the sources, and no more
 ///
-/// Each line and row lands in ODS or is rejected, counted and kept; see `strata rejects`.
+/// Each line and row lands in ODS or is rejected, counted and kept; see `strata rejects`. Snapshots of a database describe
+/// the day of --to, by default yesterday; with --from, what changed there on these days is read again.
 #[derive(clap::Args)]
 #[command(after_help = "Examples:
   strata ingest
@@ -23,7 +24,6 @@ pub struct Args {
     /// `logs`, `orders`, or the name of a source [default: all]
     #[arg(value_name = "SOURCE")]
     source: Option<String>,
-    /// From a database, with --from: what changed on these days is read again, whatever was read before
     #[command(flatten)]
     days: Days,
     #[command(flatten)]

@@ -124,18 +124,24 @@ impl Question {
         let Some(split) = &self.split else { return Ok((vec![everything], None)) };
         let column = quoted(&split.column);
         let bounds = format!("min({column}), max({column})");
-        let (rows, low, high, totals) = match (&self.table, &self.condition) {
-            // An index knows the ends, and the server about how many rows there are.
+        let about = match (&self.table, &self.condition) {
+            // An index knows the ends, and the server about how many rows there are; not so of a view.
             (Some(table), None) => {
                 let statistics = format!(
                     "select table_rows from information_schema.tables where table_schema = database() and table_name = {}",
                     crate::mysql::literal(table)
                 );
                 let rows = session.texts(statistics).await?.into_iter().flatten().flatten().next();
-                let ends = session.first(format!("select {bounds} from {}", self.from)).await?;
-                (rows.and_then(|text| text.parse().ok()).unwrap_or(u64::MAX), ends[0].clone(), ends[1].clone(), None)
+                rows.and_then(|text| text.parse::<u64>().ok())
             }
-            _ => {
+            _ => None,
+        };
+        let (rows, low, high, totals) = match about {
+            Some(rows) => {
+                let ends = session.first(format!("select {bounds} from {}", self.from)).await?;
+                (rows, ends[0].clone(), ends[1].clone(), None)
+            }
+            None => {
                 let asked = format!("select {}, {bounds} from {}{}", self.sums(), self.from, self.whose(&everything));
                 let row = session.first(asked).await?;
                 let totals = self.totals_of(&row)?;
