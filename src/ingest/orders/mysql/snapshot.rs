@@ -91,13 +91,27 @@ async fn begin(sessions: &mut [Session]) -> Result<()> {
 async fn by_positions(sessions: &mut [Session]) -> Result<bool> {
     for _ in 0..ATTEMPTS {
         begin(sessions).await?;
-        let positions = try_join_all(sessions.iter_mut().map(position)).await?;
-        if positions[0].is_some() && positions.iter().all(|position| *position == positions[0]) {
+        if are_at_one_position(sessions).await? {
             return Ok(true);
         }
         try_join_all(sessions.iter_mut().map(|session| session.execute("rollback"))).await?;
     }
     Ok(false)
+}
+
+/// Whether all snapshots are at one position. Asked one after another, and twice: the server answers through a variable
+/// that all its sessions share, so that two which ask at the same time may both be told the position of one.
+async fn are_at_one_position(sessions: &mut [Session]) -> Result<bool> {
+    let mut first = None;
+    for _ in 0..2 {
+        for session in sessions.iter_mut() {
+            let Some(position) = position(session).await? else { return Ok(false) };
+            if *first.get_or_insert_with(|| position.clone()) != position {
+                return Ok(false);
+            }
+        }
+    }
+    Ok(true)
 }
 
 /// The position of a session's snapshot, where the server knows it.
