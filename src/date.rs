@@ -6,7 +6,7 @@ use std::fmt;
 use std::str::FromStr;
 
 use anyhow::{Context, Result, bail};
-use chrono::{DateTime, Datelike, Days, Months, NaiveDate, NaiveTime, TimeZone};
+use chrono::{DateTime, Datelike, Days, Months, NaiveDate, NaiveTime, Offset, TimeZone};
 use chrono_tz::Tz;
 use serde::{Deserialize, Serialize};
 
@@ -170,6 +170,16 @@ impl Zone {
     /// The underlying zone.
     pub const fn tz(self) -> Tz {
         self.0
+    }
+
+    /// Whether the zone has had one offset from UTC since 1970 and will keep it, as far as is known.
+    pub fn has_one_offset(self) -> bool {
+        let offset = |day: i32| {
+            let noon = BizDate(day).naive().and_time(NaiveTime::MIN);
+            self.0.offset_from_utc_datetime(&noon).fix().local_minus_utc()
+        };
+        // No change lasts less than a week; TIMESTAMPs end in 2038.
+        (0..25_000).step_by(7).all(|day| offset(day) == offset(0))
     }
 
     /// The business day of an instant in epoch milliseconds; `None` when it is beyond the calendar.

@@ -6,14 +6,15 @@ use std::path::{Path, PathBuf};
 
 /// What each module may import besides the ones everybody may use and itself.
 const ARROWS: &[(&str, &[&str])] = &[
-    ("cli", &["run", "sample", "model", "plan", "check", "engine", "lake", "ingest", "export", "transform"]),
-    ("run", &["ingest", "transform", "export", "plan", "model", "check", "engine", "lake"]),
-    ("ingest", &["lake"]),
+    ("cli", &["run", "sample", "model", "plan", "check", "engine", "lake", "ingest", "export", "transform", "mysql"]),
+    ("run", &["ingest", "transform", "export", "plan", "model", "check", "engine", "lake", "mysql"]),
+    ("ingest", &["lake", "mysql"]),
     ("transform", &["check", "engine", "lake"]),
-    ("export", &["engine", "lake"]),
+    ("export", &["engine", "lake", "mysql"]),
     ("check", &["engine"]),
     ("engine", &["lake"]),
     ("lake", &[]),
+    ("mysql", &[]),
     ("plan", &["model"]),
     ("model", &[]),
     ("sample", &[]),

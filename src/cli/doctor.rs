@@ -143,8 +143,8 @@ fn source_at(subject: &str, location: &Location, now_ms: i64) -> Finding {
                 Ok(census) => Finding::fine(subject, format!("{shown}: {census}")),
             }
         }
-        Location::Object(url) | Location::Mysql(url) => {
-            Finding::odd(subject, format!("{url}: not examined"), "the next run will tell")
+        Location::Object(_) | Location::Mysql(_) => {
+            Finding::odd(subject, format!("{location}: not examined"), "the next run will tell")
         }
     }
 }
@@ -159,7 +159,7 @@ fn export_to(subject: &str, target: &ExportTarget) -> Finding {
             }
             Err(e) => Finding::failed(subject, &e),
         },
-        ExportTarget::Mysql(url) => Finding::odd(subject, format!("{url}: not examined"), "the next run will tell"),
+        ExportTarget::Mysql(_) => Finding::odd(subject, format!("{target}: not examined"), "the next run will tell"),
     }
 }
 

@@ -12,16 +12,20 @@ use crate::run::{RunRequest, Step};
 
 /// Takes in what is new at the sources, and no more
 ///
-/// Each line and row lands in ODS or is rejected, counted and kept; see `strata rejects`.
+/// Each line and row lands in ODS or is rejected, counted and kept; see `strata rejects`. Snapshots of a database describe
+/// the day of --to, by default yesterday; with --from, what changed there on these days is read again.
 #[derive(clap::Args)]
 #[command(after_help = "Examples:
   strata ingest
   strata ingest logs
+  strata ingest orders --from 2026-03-01 --to 2026-03-05
   strata ingest user_action --set sources.user_action.path=/var/log/shop")]
 pub struct Args {
     /// `logs`, `orders`, or the name of a source [default: all]
     #[arg(value_name = "SOURCE")]
     source: Option<String>,
+    #[command(flatten)]
+    days: Days,
     #[command(flatten)]
     waiting: Waiting,
 }
@@ -30,7 +34,7 @@ impl Args {
     pub(super) fn run(self, session: &Session) -> Result<Exit> {
         let config = session.config()?;
         let sources = self.source.map_or_else(|| Ok(Vec::new()), |name| chosen(&config, &name))?;
-        let request = operations::request(session, &config, &[Step::Ingest], &Days::default(), Selection::default())?;
+        let request = operations::request(session, &config, &[Step::Ingest], &self.days, Selection::default())?;
         operations::run(session, config, &RunRequest { sources, wait: self.waiting.patience(), ..request })
     }
 }

@@ -19,7 +19,7 @@ pub fn summary(report: &RunReport) -> String {
         return format!("nothing new, all is fresh{checked}; {}", ending(report));
     }
     let mut lines = Vec::new();
-    lines.extend(report.sources.iter().filter(|s| s.read > 0 || s.files > 0).map(source_line));
+    lines.extend(report.sources.iter().filter(|s| s.read > s.unchanged || s.files > 0).map(source_line));
     lines.extend(build_line(&report.models));
     for export in report.exports.iter().filter(|e| e.partitions > 0) {
         let (tables, partitions) =
@@ -47,12 +47,13 @@ fn told(warnings: &[String]) -> String {
 }
 
 fn source_line(source: &SourceReport) -> String {
-    let SourceReport { source, files, read, landed, rejected, .. } = source;
+    let SourceReport { source, files, read, landed, unchanged, rejected, .. } = source;
+    let again = if *unchanged == 0 { String::new() } else { format!(" + {} unchanged", count(*unchanged)) };
     let total = rejected.values().sum::<u64>();
     let reasons: Vec<String> = rejected.iter().map(|(reason, n)| format!("{reason} {}", count(*n))).collect();
     let reasons = if reasons.is_empty() { String::new() } else { format!(" ({})", reasons.join(", ")) };
     format!(
-        "ingest   {source}: {}, {} read = {} landed + {} rejected{reasons}",
+        "ingest   {source}: {}, {} read = {} landed{again} + {} rejected{reasons}",
         counted(*files as u64, "file"),
         count(*read),
         count(*landed),
@@ -123,6 +124,7 @@ mod tests {
             files: 1,
             read: 1_200,
             landed: 1_190,
+            unchanged: 0,
             rejected: [("bad_type".to_owned(), 3), ("no_visitor".to_owned(), 7)].into(),
             partitions: 2,
         };

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::fs;
 use std::num::NonZeroUsize;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use anyhow::{Context, Error, Result};
 use chrono_tz::TZ_VARIANTS;
@@ -13,7 +14,10 @@ use toml::Spanned;
 use super::document::{Document, Text};
 use super::source::Source;
 use super::validate;
-use super::{ByteSize, Config, Environment, ExportTarget, Location, Resources, SourceConfig, WAREHOUSE_FILE};
+use super::{
+    ByteSize, Config, Environment, ExportTarget, Location, MysqlPlace, Reading, Resources, SourceConfig, Tls,
+    WAREHOUSE_FILE,
+};
 use crate::date::{BizDate, Zone};
 use crate::error::{Advice, Exit, nearest};
 
@@ -46,12 +50,21 @@ struct Lake {
 struct Place {
     path: Option<Spanned<String>>,
     url: Option<Spanned<String>>,
+    password_file: Option<String>,
+    tls: Option<Tls>,
+    tls_ca: Option<Spanned<String>>,
+    connections: Option<Spanned<Text>>,
+    rows_per_second: Option<Spanned<Text>>,
+    overlap: Option<Spanned<String>>,
 }
 
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 struct Export {
     url: Spanned<String>,
+    password_file: Option<String>,
+    tls: Option<Tls>,
+    tls_ca: Option<Spanned<String>>,
 }
 
 #[derive(Default, Deserialize)]
@@ -93,7 +106,7 @@ impl Config {
             lake: document.parsed(&warehouse.lake.url, |url| lake_location(url, &root))?,
             sources: join_sources(&document, warehouse.sources, declared, &root)?,
             exports: (warehouse.exports.into_iter())
-                .map(|(name, e)| Ok((name, document.parsed(&e.url, |url| ExportTarget::parse(url, &root))?)))
+                .map(|(name, export)| Ok((name, export_target(&document, &export, &root)?)))
                 .collect::<Result<_>>()?,
             resources: Resources {
                 memory: match &warehouse.resources.memory {
@@ -210,11 +223,16 @@ fn join_sources(
                 return document.fail(&span, error).hint("add `path = \"FOLDER\"` or `url = \"…\"`");
             }
         };
-        let location = document.parsed(&written, |text| Location::parse(text, root))?;
+        let mut location = document.parsed(&written, |text| Location::parse(text, root))?;
+        if let Location::Mysql(database) = location {
+            let guards = (place.password_file.as_deref(), place.tls, place.tls_ca.as_ref());
+            location = Location::Mysql(Box::new(guarded(document, *database, root, guards)?));
+        }
+        let reading = reading(document, place.connections, place.rows_per_second, place.overlap)?;
         if let (Location::Mysql(_), Source::Log(_)) = (&location, &source) {
             return document.fail(&written.span(), Error::msg("a log is read from files, not from a database"));
         }
-        sources.insert(name, SourceConfig { location, source });
+        sources.insert(name, SourceConfig { location, source, reading });
     }
     match declared.keys().next() {
         None => Ok(sources),
@@ -223,6 +241,72 @@ fn join_sources(
                 Error::msg(format!("conf/sources/{name}.toml: {WAREHOUSE_FILE} does not say where `{name}` is"));
             Err(error).hint(format!("add [sources.{name}] with a path or a url there, or remove the file"))
         }
+    }
+}
+
+fn export_target(document: &Document<'_>, export: &Export, root: &Path) -> Result<ExportTarget> {
+    match document.parsed(&export.url, |url| ExportTarget::parse(url, root))? {
+        ExportTarget::Mysql(database) => {
+            let guards = (export.password_file.as_deref(), export.tls, export.tls_ca.as_ref());
+            Ok(ExportTarget::Mysql(Box::new(guarded(document, *database, root, guards)?)))
+        }
+        file => Ok(file),
+    }
+}
+
+fn guarded(
+    document: &Document<'_>,
+    database: MysqlPlace,
+    root: &Path,
+    (password_file, tls, tls_ca): (Option<&str>, Option<Tls>, Option<&Spanned<String>>),
+) -> Result<MysqlPlace> {
+    let ca = tls_ca.map(|ca| ca.get_ref().as_str());
+    let place = database.guarded(root, password_file, tls, ca);
+    place.or_else(|e| document.fail(&tls_ca.map_or(0..0, Spanned::span), e))
+}
+
+fn reading(
+    document: &Document<'_>,
+    connections: Option<Spanned<Text>>,
+    rows_per_second: Option<Spanned<Text>>,
+    overlap: Option<Spanned<String>>,
+) -> Result<Reading> {
+    let mut reading = Reading::default();
+    if let Some(text) = connections {
+        reading.connections = document.parsed(&text, |text| parse_count(&text.0, 1, 64))?;
+    }
+    if let Some(text) = rows_per_second {
+        reading.rows_per_second = NonZeroUsize::new(document.parsed(&text, |text| parse_count(&text.0, 0, 1 << 30))?);
+    }
+    if let Some(text) = overlap {
+        reading.overlap = document.parsed(&text, |text| parse_duration(text))?;
+    }
+    Ok(reading)
+}
+
+fn parse_count(text: &str, least: usize, most: usize) -> Result<usize> {
+    match text.parse::<usize>() {
+        Ok(number) if (least..=most).contains(&number) => Ok(number),
+        _ => Err(Error::msg(format!("`{text}` is not a number between {least} and {most}"))),
+    }
+}
+
+/// A time of at most a month: `45s`, `10m`, `2h`, `1d`.
+fn parse_duration(text: &str) -> Result<Duration> {
+    let seconds = text.split_at_checked(text.len().saturating_sub(1)).and_then(|(number, unit)| {
+        let factor = match unit {
+            "s" => 1,
+            "m" => 60,
+            "h" => 3_600,
+            "d" => 86_400,
+            _ => return None,
+        };
+        number.parse::<u64>().ok()?.checked_mul(factor)
+    });
+    match seconds {
+        Some(seconds) if seconds <= 31 * 86_400 => Ok(Duration::from_secs(seconds)),
+        _ => Err(Error::msg(format!("`{text}` is not a time of at most a month")))
+            .hint("write it like 45s, 10m, 2h or 1d"),
     }
 }
 

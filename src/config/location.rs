@@ -6,7 +6,7 @@ use std::str::FromStr;
 
 use anyhow::{Error, Result, bail};
 
-use super::Secret;
+use super::{MysqlPlace, Secret};
 use crate::error::{Advice, nearest};
 
 /// Schemes of object stores.
@@ -20,7 +20,7 @@ pub enum Location {
     /// A folder of an object store, for instance `s3://bucket/path`.
     Object(Secret),
     /// A MySQL database, read directly.
-    Mysql(Secret),
+    Mysql(Box<MysqlPlace>),
 }
 
 impl Location {
@@ -31,10 +31,7 @@ impl Location {
             None => Ok(Self::Local(root.join(text))),
             Some(("file", path)) if path.starts_with('/') => Ok(Self::Local(PathBuf::from(path))),
             Some(("file", _)) => bail!("a file URL has three slashes: `file:///folder`"),
-            Some(("mysql", rest)) => {
-                check_database(rest)?;
-                Ok(Self::Mysql(Secret::new(text)))
-            }
+            Some(("mysql", _)) => Ok(Self::Mysql(Box::new(MysqlPlace::parse(text)?))),
             Some((scheme, _)) if OBJECT_STORES.contains(&scheme) => Ok(Self::Object(Secret::new(text))),
             Some((scheme, _)) => unknown_scheme(scheme, &["mysql", "file", "s3", "gs", "az", "hdfs"]),
         }
@@ -53,7 +50,8 @@ impl fmt::Display for Location {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Local(path) => write!(f, "{}", path.display()),
-            Self::Object(url) | Self::Mysql(url) => write!(f, "{url}"),
+            Self::Object(url) => write!(f, "{url}"),
+            Self::Mysql(place) => write!(f, "{}", place.url),
         }
     }
 }
@@ -64,7 +62,7 @@ pub enum ExportTarget {
     /// A database file of SQLite, absolute.
     Sqlite(PathBuf),
     /// A MySQL database.
-    Mysql(Secret),
+    Mysql(Box<MysqlPlace>),
 }
 
 impl ExportTarget {
@@ -78,10 +76,7 @@ impl ExportTarget {
             return Ok(Self::Sqlite(root.join(path)));
         }
         match text.split_once("://") {
-            Some(("mysql", rest)) => {
-                check_database(rest)?;
-                Ok(Self::Mysql(Secret::new(text)))
-            }
+            Some(("mysql", _)) => Ok(Self::Mysql(Box::new(MysqlPlace::parse(text)?))),
             Some((scheme, _)) => unknown_scheme(scheme, &["sqlite", "mysql"]),
             None => Err(Error::msg("an export goes to `sqlite:FILE` or to `mysql://…`"))
                 .hint(format!("for a database file write `sqlite:{text}`")),
@@ -93,17 +88,8 @@ impl fmt::Display for ExportTarget {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Sqlite(path) => write!(f, "sqlite:{}", path.display()),
-            Self::Mysql(url) => write!(f, "{url}"),
+            Self::Mysql(place) => write!(f, "{}", place.url),
         }
-    }
-}
-
-fn check_database(after_scheme: &str) -> Result<()> {
-    let host_on = after_scheme.rsplit_once('@').map_or(after_scheme, |(_, host)| host);
-    match host_on.split_once('/') {
-        Some((host, database)) if !host.is_empty() && !database.is_empty() => Ok(()),
-        _ => Err(Error::msg("the URL names no database"))
-            .hint("the form is mysql://user:${MYSQL_PASSWORD}@host:3306/mall"),
     }
 }
 

@@ -7,6 +7,7 @@ mod document;
 mod environment;
 mod load;
 mod location;
+mod mysql;
 mod secret;
 pub mod source;
 mod validate;
@@ -14,11 +15,13 @@ mod validate;
 use std::collections::BTreeMap;
 use std::num::NonZeroUsize;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 pub use environment::Environment;
 pub use load::find_root;
 pub use location::{ByteSize, ExportTarget, Location};
-pub use secret::{Secret, redact};
+pub use mysql::{MysqlPlace, Tls};
+pub use secret::{Password, Secret, redact};
 use source::Source;
 
 use crate::date::{BizDate, Zone};
@@ -52,6 +55,25 @@ pub struct SourceConfig {
     pub location: Location,
     /// What comes from there.
     pub source: Source,
+    /// How a database is read; without meaning for files.
+    pub reading: Reading,
+}
+
+/// How a database is read, for its own sake.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Reading {
+    /// `connections`: how many read side by side.
+    pub connections: usize,
+    /// `rows_per_second`: how fast at most, all connections together; `None` (written 0) is as fast as can be.
+    pub rows_per_second: Option<NonZeroUsize>,
+    /// `overlap`: how far before the last watermark changes are read again, so that none committed late is missed.
+    pub overlap: Duration,
+}
+
+impl Default for Reading {
+    fn default() -> Self {
+        Self { connections: 2, rows_per_second: None, overlap: Duration::from_secs(600) }
+    }
 }
 
 /// What a run may use of the machine.

@@ -34,6 +34,28 @@ impl fmt::Debug for Secret {
     }
 }
 
+/// A password alone: it never shows, and only [`Password::reveal`] gives it away.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Password(String);
+
+impl Password {
+    /// Wraps a password.
+    pub fn new(text: impl Into<String>) -> Self {
+        Self(text.into())
+    }
+
+    /// The password as it is, for the library that logs in with it and for nobody else.
+    pub fn reveal(&self) -> &str {
+        &self.0
+    }
+}
+
+impl fmt::Debug for Password {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("***")
+    }
+}
+
 /// Blots out passwords in any text: those of URLs (`://user:…@`), and the values of `password=` and its like.
 pub fn redact(text: &str) -> String {
     redact_parameters(&redact_urls(text))

@@ -140,6 +140,15 @@ pub struct SourceTable {
     /// For changes: the DATETIME column whose day a row belongs to.
     #[serde(default)]
     pub day: Option<String>,
+    /// From a database, for changes: the SQL expression of when a row last changed, a date or time.
+    #[serde(default)]
+    pub changed: Option<String>,
+    /// From a database: a SELECT whose rows stand for those of the table.
+    #[serde(default)]
+    pub select: Option<String>,
+    /// From a database: the column by whose ranges a large table is read over several connections.
+    #[serde(default)]
+    pub split: Option<String>,
     /// The columns, in the order of the table.
     #[serde(rename = "column")]
     pub columns: Vec<SourceColumn>,
@@ -167,6 +176,9 @@ pub struct SourceColumn {
     /// How personal data is masked before it lands.
     #[serde(default)]
     pub mask: Option<Mask>,
+    /// Its name at a database, where that is another.
+    #[serde(default)]
+    pub from: Option<String>,
     /// The column may be missing from an extract (all NULL then).
     #[serde(default)]
     pub optional: bool,

@@ -116,6 +116,7 @@ pub(super) fn tables(document: &Document<'_>, source: &TableSource) -> Result<()
         columns(document, table, &i)?;
         keys(document, table, &i)?;
         day(document, table, &i)?;
+        database(document, table, &i)?;
     }
     Ok(())
 }
@@ -137,6 +138,9 @@ fn columns(document: &Document<'_>, table: &SourceTable, i: &str) -> Result<()> 
         }
         if masked && table.key.contains(&column.name) {
             return fail("mask", format!("`{}` belongs to the key and cannot be masked", column.name));
+        }
+        if column.from.as_ref().is_some_and(|from| from.is_empty() || from.chars().count() > 64) {
+            return fail("from", format!("`from` of `{}` is the name of a column", column.name));
         }
         if column.optional && table.key.contains(&column.name) {
             return fail("optional", format!("`{}` belongs to the key and cannot be optional", column.name));
@@ -187,6 +191,39 @@ fn day(document: &Document<'_>, table: &SourceTable, i: &str) -> Result<()> {
             }
             Some(_) => Ok(()),
         },
+    }
+}
+
+/// What a database is told: expressions are its business, but some things are wrong everywhere.
+fn database(document: &Document<'_>, table: &SourceTable, i: &str) -> Result<()> {
+    let name = &table.name;
+    let fail =
+        |key: &str, message: String| document.fail::<()>(&document.span_of(&["table", i, key]), Error::msg(message));
+    if let Some(select) = &table.select {
+        let word = select.trim_start().get(..6).unwrap_or_default().to_ascii_lowercase();
+        if word != "select" && !word.starts_with("with") {
+            return fail("select", format!("the `select` of `{name}` is no SELECT"));
+        }
+        if select.contains(';') {
+            return fail("select", format!("the `select` of `{name}` is one SELECT, without `;`"));
+        }
+    }
+    match &table.changed {
+        Some(_) if table.delivery == Delivery::Snapshot => {
+            return fail("changed", format!("the table `{name}` is a snapshot: it is taken whole"))
+                .hint("remove `changed`, or make the table's kind `changes`");
+        }
+        Some(text) if text.trim().is_empty() || text.contains(';') => {
+            return fail("changed", format!("the `changed` of `{name}` is an expression of SQL"));
+        }
+        _ => {}
+    }
+    match &table.split {
+        Some(split) if !table.columns.iter().any(|c| c.name == *split) => {
+            let known: Vec<&str> = table.columns.iter().map(|c| c.name.as_str()).collect();
+            document.fail(&document.span_of(&["table", i, "split"]), undeclared("column", split, &known))
+        }
+        _ => Ok(()),
     }
 }
 

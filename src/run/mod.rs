@@ -90,7 +90,7 @@ pub async fn run(ctx: &Context, request: &RunRequest) -> Result<RunReport> {
 
     let mut incomplete = BTreeMap::new();
     if request.steps.contains(&Step::Ingest) {
-        incomplete = steps::ingest(ctx, &project, &request.sources, &mut report).await?;
+        incomplete = steps::ingest(ctx, &project, request, &mut report).await?;
     }
     let mut recorded = project.recorded().await?;
     let to = last_day(ctx, request, recorded.last_arrival);

@@ -114,7 +114,8 @@ impl Project {
             seed_texts.iter().map(|(path, text)| (format!("seed_{}", stem(path)), xxh3_64(text.as_bytes()))).collect();
         let lake = match &config.lake {
             Location::Local(path) => Lake::open(&path.to_string_lossy())?,
-            Location::Object(url) | Location::Mysql(url) => Lake::open(url.reveal())?,
+            Location::Object(url) => Lake::open(url.reveal())?,
+            Location::Mysql(place) => return Err(anyhow!("{}: a lake is a folder, not a database", place.url)),
         };
         let memory = usize::try_from(config.resources.memory.0).unwrap_or(usize::MAX);
         let engine = Engine::new(&lake, memory, config.resources.threads(), config.timezone)?;

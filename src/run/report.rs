@@ -44,7 +44,7 @@ pub struct RunReport {
     pub failures: Vec<String>,
 }
 
-/// The books of one source: read = landed + rejected.
+/// The books of one source: read = landed + unchanged + rejected.
 #[derive(Debug, Default, Serialize)]
 pub struct SourceReport {
     /// The source, or one table of it.
@@ -55,6 +55,9 @@ pub struct SourceReport {
     pub read: u64,
     /// Those that landed.
     pub landed: u64,
+    /// Those that a database gave once more as they had landed before.
+    #[serde(skip_serializing_if = "is_zero")]
+    pub unchanged: u64,
     /// Those that did not, by reason.
     pub rejected: BTreeMap<String, u64>,
     /// Partitions that changed.
@@ -64,8 +67,12 @@ pub struct SourceReport {
 impl SourceReport {
     /// Whether everything read is accounted for.
     pub fn closes(&self) -> bool {
-        self.read == self.landed + self.rejected.values().sum::<u64>()
+        self.read == self.landed + self.unchanged + self.rejected.values().sum::<u64>()
     }
+}
+
+fn is_zero(rows: &u64) -> bool {
+    *rows == 0
 }
 
 /// How a model's turn ended.
@@ -189,7 +196,7 @@ impl RunReport {
     /// Whether nothing was new, stale or due for export.
     pub fn did_nothing(&self) -> bool {
         self.failures.is_empty()
-            && self.sources.iter().all(|s| s.read == 0 && s.partitions == 0)
+            && self.sources.iter().all(|s| s.read == s.unchanged && s.partitions == 0)
             && self.models.iter().all(|m| m.built == 0)
             && self.exports.iter().all(|e| e.partitions == 0)
     }

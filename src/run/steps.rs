@@ -1,22 +1,25 @@
 //! The steps of a run around the build: ingest, check, export.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::path::Path;
 use std::sync::Arc;
 
-use anyhow::{Context as _, Result, anyhow};
+use anyhow::{Context as _, Result, anyhow, bail};
 
 use super::build::{Target, check_published};
 use super::project::{Context, Project, Recorded};
 use super::report::{ExportReport, RunReport, SourceReport};
+use super::{RunRequest, Step};
 use crate::check::Severity;
 use crate::config::source::Source;
-use crate::config::{ExportTarget, Location};
-use crate::date::Slot;
+use crate::config::{ExportTarget, Location, Reading};
+use crate::date::{DateRange, Slot};
 use crate::error::{Advice, Exit, render};
 use crate::export::{ExportRun, ExportTable, Exported, to_sqlite};
 use crate::ingest::logs::{LogsIngest, ingest_logs};
-use crate::ingest::orders::{OrdersIngest, ingest_orders};
+use crate::ingest::orders::{Extraction, OrdersIngest, Origin, ingest_orders};
 use crate::model::Model;
+use crate::mysql::Server;
 use crate::plan::{States, TableState};
 use crate::progress::{Event, counted};
 
@@ -25,22 +28,27 @@ use crate::progress::{Event, counted};
 pub async fn ingest(
     ctx: &Context,
     project: &Project,
-    wanted: &[String],
+    request: &RunRequest,
     report: &mut RunReport,
 ) -> Result<BTreeMap<String, String>> {
     let mut incomplete = BTreeMap::new();
     let sources = &ctx.config.sources;
-    for (name, source) in sources.iter().filter(|(name, s)| is_wanted(wanted, name, &s.source)) {
-        let Location::Local(root) = &source.location else {
-            let what = anyhow!("source {name} at {}: only folders of this machine can be read yet", source.location);
-            return Err(what).exit(Exit::Usage);
+    for (name, source) in sources.iter().filter(|(name, s)| is_wanted(&request.sources, name, &s.source)) {
+        let root = match &source.location {
+            Location::Local(root) if root.is_dir() => root.as_path(),
+            Location::Local(root) => {
+                let what = anyhow!("source {name}: there is no folder {}", ctx.config.shown(root));
+                let hint = format!("create it, or set sources.{name} in conf/warehouse.toml");
+                fail(ctx, report, &Err::<(), _>(what).hint(hint).expect_err("it is an error"));
+                continue;
+            }
+            Location::Mysql(_) => Path::new(""),
+            Location::Object(_) => {
+                let what =
+                    anyhow!("source {name} at {}: only folders of this machine can be read yet", source.location);
+                return Err(what).exit(Exit::Usage);
+            }
         };
-        if !root.is_dir() {
-            let what = anyhow!("source {name}: there is no folder {}", ctx.config.shown(root));
-            let hint = format!("create it, or set sources.{name} in conf/warehouse.toml");
-            fail(ctx, report, &Err::<(), _>(what).hint(hint).expect_err("it is an error"));
-            continue;
-        }
         let (zone, run, now_ms) = (ctx.config.timezone, ctx.run.as_str(), ctx.now_ms);
         let (lake, threads, reporter) = (&project.lake, ctx.config.resources.threads(), &*ctx.reporter);
         let since = report.sources.len();
@@ -54,6 +62,7 @@ pub async fn ingest(
                         files: outcome.files_new,
                         read: outcome.tally.read,
                         landed: outcome.tally.landed,
+                        unchanged: 0,
                         rejected: outcome.tally.rejected,
                         partitions: outcome.days.len(),
                     });
@@ -61,13 +70,22 @@ pub async fn ingest(
                 })
             }
             Source::Tables(tables) => {
-                let job = OrdersIngest { lake, name, source: tables, root, zone, run, now_ms, threads, reporter };
+                let server = match &source.location {
+                    Location::Mysql(place) => Some(Server::new(place, zone)),
+                    _ => None,
+                };
+                let origin = match &server {
+                    Some(server) => Origin::Database(extraction(ctx, server, source.reading, request)?),
+                    None => Origin::Folder(root),
+                };
+                let job = OrdersIngest { lake, name, source: tables, origin, zone, run, now_ms, threads, reporter };
                 ingest_orders(&job).await.map(|outcome| {
                     report.sources.extend(outcome.tables.iter().map(|table| SourceReport {
                         source: table.table.clone(),
                         files: table.files,
                         read: table.tally.read,
                         landed: table.tally.landed,
+                        unchanged: table.tally.unchanged,
                         rejected: table.tally.rejected.iter().map(|(k, v)| (k.to_string(), *v)).collect(),
                         partitions: table.slots.len(),
                     }));
@@ -86,13 +104,18 @@ pub async fn ingest(
                     report.failures.push(failure);
                 }
             }
-            Err(error) => fail(ctx, report, &error),
+            Err(error) => {
+                fail(ctx, report, &error);
+                if matches!(source.location, Location::Mysql(_)) {
+                    incomplete.extend(without_source(name, &source.source));
+                }
+            }
         }
         for books in &report.sources[since..] {
             if !books.closes() {
                 let text = format!(
-                    "the books of {} do not close: {} read, {} landed, {:?} rejected",
-                    books.source, books.read, books.landed, books.rejected
+                    "the books of {} do not close: {} read, {} landed, {} unchanged, {:?} rejected",
+                    books.source, books.read, books.landed, books.unchanged, books.rejected
                 );
                 ctx.reporter.report(Event::Failure(text.clone()));
                 report.failures.push(text);
@@ -100,6 +123,25 @@ pub async fn ingest(
         }
     }
     Ok(incomplete)
+}
+
+/// What is read of a database: for a run up to its last day, for `ingest` alone also what changed in a range.
+fn extraction<'a>(ctx: &Context, server: &'a Server, reading: Reading, request: &RunRequest) -> Result<Extraction<'a>> {
+    let Some(today) = ctx.config.timezone.day_of_ms(ctx.now_ms) else { bail!("the clock shows no real date") };
+    let to = request.to.unwrap_or(today.plus_days(-1));
+    let alone = request.steps == [Step::Ingest];
+    let range = request.from.filter(|_| alone).map(|from| DateRange { from, to });
+    Ok(Extraction { server, reading, to, range })
+}
+
+/// The tables of a source that could not be read at all, and why what reads them must wait.
+fn without_source(name: &str, source: &Source) -> Vec<(String, String)> {
+    match source {
+        Source::Log(_) => Vec::new(),
+        Source::Tables(tables) => (tables.tables.iter())
+            .map(|table| (format!("ods_{}", table.name), format!("the source {name} could not be read")))
+            .collect(),
+    }
 }
 
 /// Whether a source was asked for: by its name, or as `logs` or `orders`.
@@ -193,7 +235,7 @@ async fn export_one(
 ) -> Result<Vec<Exported>> {
     let path = match target {
         ExportTarget::Sqlite(path) => path,
-        ExportTarget::Mysql(url) => anyhow::bail!("{url}: MySQL is not a target yet, sqlite:PATH is"),
+        ExportTarget::Mysql(place) => anyhow::bail!("{}: MySQL is not a target yet, sqlite:PATH is", place.url),
     };
     let mut tables = Vec::new();
     for model in project.models.iter().filter(|m| m.export.iter().any(|e| e == name) && selected.contains(&m.name)) {

@@ -143,8 +143,8 @@ fn variables_are_filled_in_from_the_environment_or_their_default() {
     let url = r#"mysql://${DB_USER:-shop}:${DB_PASSWORD}@db/$${mall}"#;
     project.write("conf/warehouse.toml", &WAREHOUSE.replace("sqlite:warehouse/metrics.db", url));
     let config = project.load(&[], [("DB_PASSWORD", "a${b}c")]).expect("a good project");
-    let ExportTarget::Mysql(url) = &config.exports["metrics"] else { panic!("not MySQL") };
-    assert_eq!(url.reveal(), "mysql://shop:a${b}c@db/${mall}");
+    let ExportTarget::Mysql(place) = &config.exports["metrics"] else { panic!("not MySQL") };
+    assert_eq!(place.url.reveal(), "mysql://shop:a${b}c@db/${mall}");
 }
 
 #[test]

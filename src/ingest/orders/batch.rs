@@ -49,6 +49,8 @@ pub struct Prepared<'a> {
     pub leaving: BTreeMap<(String, BizDate), String>,
     /// The partitions that new rows are for, and the contents that touch each.
     pub touched: BTreeMap<Slot, Vec<String>>,
+    /// What else is recorded with the rows.
+    pub more_records: Vec<(String, Option<String>)>,
     /// File records to write, or to take away.
     pub file_records: BTreeMap<String, Option<FileRecord>>,
     pub notices: Notices,
@@ -126,6 +128,7 @@ impl<'a> Batch<'a> {
             loaded,
             leaving,
             touched,
+            more_records: Vec::new(),
             file_records,
             notices,
             failures,

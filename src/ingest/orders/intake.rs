@@ -13,7 +13,7 @@ use arrow::array::RecordBatch;
 use super::layout::{Layout, mask_of};
 use super::mask::{masked, shape, shown};
 use super::rows::RowBuilder;
-use super::tally::Tally;
+use super::tally::{MoneySum, Tally};
 use super::value::{Fault, Value};
 use crate::config::source::ColumnType;
 use crate::date::{BizDate, Slot};
@@ -94,6 +94,10 @@ pub struct Intake<'a> {
     arrival: BizDate,
     rows: RowBuilder,
     rejects: RejectBuilder,
+    /// How many rows of the extract are before the first of these.
+    before: u64,
+    /// What the money columns add up to, by column.
+    sums: Vec<MoneySum>,
     tally: Tally,
     findings: Findings,
     sink: Sink<'a>,
@@ -110,9 +114,16 @@ impl<'a> Intake<'a> {
             rows: RowBuilder::new(layout, file, arrival),
             rejects: RejectBuilder::new(source, &layout.table, RAW_LIMIT_BYTES),
             tally: Tally::for_columns(money.map(|c| c.name.as_str())),
+            before: 0,
+            sums: vec![MoneySum::default(); layout.columns.len()],
             findings: Findings::default(),
             sink,
         }
+    }
+
+    /// Takes the rows of a part of the extract, before which it has so many.
+    pub fn numbered_after(self, before: u64) -> Self {
+        Self { before, ..self }
     }
 
     /// The table's layout.
@@ -120,9 +131,9 @@ impl<'a> Intake<'a> {
         self.layout
     }
 
-    /// How many rows were taken so far.
+    /// How many rows of the extract come before the next one.
     pub fn rows_read(&self) -> u64 {
-        self.tally.read
+        self.before + self.tally.read
     }
 
     /// Remembers columns that nobody declared.
@@ -138,7 +149,7 @@ impl<'a> Intake<'a> {
         let verdict = self.verdict(row, source);
         self.count(row, verdict.is_none());
         let Some((reason, detail)) = verdict else {
-            self.rows.push(&row.values, self.layout.slot_of(&row.values, self.arrival), self.tally.read);
+            self.rows.push(&row.values, self.layout.slot_of(&row.values, self.arrival), self.before + self.tally.read);
             return if self.rows.count() >= PART_ROWS || self.rows.bytes() >= PART_BYTES {
                 self.flush_rows()
             } else {
@@ -169,6 +180,9 @@ impl<'a> Intake<'a> {
     pub fn finish(mut self) -> Result<(Tally, Findings)> {
         self.flush_rows()?;
         self.flush_rejects()?;
+        for (column, sum) in self.layout.columns.iter().zip(&self.sums) {
+            self.tally.add(&column.name, *sum);
+        }
         Ok((self.tally, self.findings))
     }
 
@@ -184,10 +198,17 @@ impl<'a> Intake<'a> {
     fn count(&mut self, row: &TypedRow<'_>, lands: bool) {
         self.tally.read += 1;
         self.tally.landed += u64::from(lands);
-        for (column, value) in self.layout.columns.iter().zip(&row.values) {
-            match value {
-                Value::Money(amount) => self.tally.add(&column.name, *amount, lands),
-                Value::ZeroDate if lands => *self.findings.zero_dates.entry(column.name.clone()).or_default() += 1,
+        for (at, value) in row.values.iter().enumerate() {
+            match (value, self.layout.columns.get(at)) {
+                (Value::Money(amount), Some(_)) => {
+                    self.sums[at].read.0 += amount;
+                    self.sums[at].landed.0 += if lands { *amount } else { 0 };
+                }
+                (Value::ZeroDate, column) if lands => {
+                    let name =
+                        column.map_or_else(|| self.layout.extras[at - self.layout.columns.len()].name(), |c| &c.name);
+                    *self.findings.zero_dates.entry(name.clone()).or_default() += 1;
+                }
                 _ => {}
             }
         }
@@ -219,7 +240,7 @@ impl<'a> Intake<'a> {
         if self.findings.first_reject.is_none() {
             self.findings.first_reject = Some((reason.to_owned(), detail.to_owned()));
         }
-        let row_number = Some(self.tally.read);
+        let row_number = Some(self.before + self.tally.read);
         self.rejects.push(&self.file, &Reject { byte_offset: offset, row_number, element: None, reason, detail, raw });
         if self.rejects.bytes() >= REJECT_PART_BYTES { self.flush_rejects() } else { Ok(()) }
     }

@@ -11,6 +11,8 @@ use arrow::compute::{cast, filter_record_batch, not};
 use arrow::datatypes::SchemaRef;
 use tokio::runtime::Handle;
 
+use super::rows::staged;
+use super::versions::LastVersions;
 use crate::date::Slot;
 use crate::lake::{FileRef, StagedFile, Table, encode_parquet, read_batches};
 
@@ -28,6 +30,8 @@ pub struct Landing<'a> {
     bytes: usize,
     staged: Vec<StagedFile>,
     slots: BTreeSet<Slot>,
+    versions: Option<LastVersions>,
+    known: u64,
 }
 
 impl<'a> Landing<'a> {
@@ -42,7 +46,23 @@ impl<'a> Landing<'a> {
             bytes: 0,
             staged: Vec::new(),
             slots: BTreeSet::new(),
+            versions: None,
+            known: 0,
         }
+    }
+
+    /// The landing, where rows that landed before do not land again.
+    pub fn without_known(self, versions: LastVersions) -> Self {
+        Self { versions: Some(versions), ..self }
+    }
+
+    /// Writes all that waits; how many rows did not land so far since they had landed before.
+    ///
+    /// # Errors
+    /// When files cannot be written.
+    pub fn settle(&mut self) -> Result<u64> {
+        self.flush()?;
+        Ok(self.known)
     }
 
     /// Another empty landing in the same table.
@@ -103,10 +123,17 @@ impl<'a> Landing<'a> {
     }
 
     fn flush(&mut self) -> Result<()> {
-        let schema = self.table.file_schema();
+        let schema = staged(&self.table.file_schema());
         (self.rows, self.bytes) = (0, 0);
         for (slot, batches) in std::mem::take(&mut self.pending) {
-            let batches = batches.iter().map(|batch| conform(batch, &schema)).collect::<Result<Vec<_>>>()?;
+            let mut batches = batches.iter().map(|batch| conform(batch, &schema)).collect::<Result<Vec<_>>>()?;
+            if let Some(versions) = &self.versions {
+                let (new, known) = versions.without_known(self.table, &self.runtime, slot, batches)?;
+                (batches, self.known) = (new, self.known + known);
+            }
+            if batches.is_empty() {
+                continue;
+            }
             let file = encode_parquet(&schema, &batches)?;
             self.staged.push(self.runtime.block_on(self.table.put(slot, file, self.run))?);
         }
@@ -145,7 +172,10 @@ pub async fn without_rows(
 }
 
 /// A batch with the table's columns of today: those it lacks are NULL.
-fn conform(batch: &RecordBatch, schema: &SchemaRef) -> Result<RecordBatch> {
+///
+/// # Errors
+/// When a column has become of a type that its values cannot become.
+pub fn conform(batch: &RecordBatch, schema: &SchemaRef) -> Result<RecordBatch> {
     if batch.schema_ref().fields() == schema.fields() {
         return Ok(batch.clone());
     }

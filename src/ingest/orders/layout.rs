@@ -11,6 +11,9 @@ use crate::config::source::{ColumnType, Delivery, Mask, SourceColumn, SourceTabl
 use crate::date::BizDate;
 use crate::error::nearest;
 
+/// The comment of undeclared columns that were taken up from a database.
+const TAKEN_UP: &str = "column of the source that is not declared, as it is there";
+
 /// Precision and scale of every amount.
 pub const MONEY: (u8, i8) = (18, 2);
 
@@ -29,7 +32,9 @@ pub struct Layout {
     pub key: Vec<usize>,
     /// For changes: which of them has the day of a row.
     pub day: Option<usize>,
-    /// The ODS table: `dt`, the declared columns, `arrival_dt`, `file`, `row_number`.
+    /// Undeclared columns of a database, taken up as they are.
+    pub extras: Vec<Field>,
+    /// The ODS table: `dt`, the declared columns, `arrival_dt`, `file`, `row_number`, undeclared columns.
     pub schema: SchemaRef,
     /// The same without `dt`: what the table's files hold.
     pub file_schema: SchemaRef,
@@ -62,9 +67,29 @@ impl Layout {
             columns: table.columns.clone(),
             key,
             day,
+            extras: Vec::new(),
             file_schema: Arc::new(Schema::new(fields[1..].to_vec())),
             schema: Arc::new(Schema::new(fields)),
         })
+    }
+
+    /// The layout with undeclared columns of a database besides, behind all others.
+    pub fn with_extras(mut self, extras: Vec<(String, DataType)>) -> Self {
+        let fields = extras.into_iter().map(|(name, kind)| field(&name, kind, TAKEN_UP.to_owned()));
+        self.extras = fields.collect();
+        let schema: Vec<_> =
+            self.schema.fields().iter().map(|f| f.as_ref().clone()).chain(self.extras.clone()).collect();
+        self.file_schema = Arc::new(Schema::new(schema[1..].to_vec()));
+        self.schema = Arc::new(Schema::new(schema));
+        self
+    }
+
+    /// The undeclared columns that a table of the lake has from earlier runs.
+    pub fn extras_of(&self, schema: &Schema) -> Vec<(String, DataType)> {
+        let is_extra = |f: &&Arc<Field>| {
+            f.metadata().get("comment").is_some_and(|c| c == TAKEN_UP) && self.schema.field_with_name(f.name()).is_err()
+        };
+        schema.fields().iter().filter(is_extra).map(|f| (f.name().clone(), f.data_type().clone())).collect()
     }
 
     /// Whether any column is masked, so that nothing of a row may be kept or told unmasked.

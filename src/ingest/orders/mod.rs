@@ -13,6 +13,7 @@ mod intake;
 mod landing;
 mod layout;
 mod mask;
+mod mysql;
 mod notices;
 mod publish;
 mod record;
@@ -21,6 +22,7 @@ mod tally;
 #[cfg(test)]
 mod tests;
 mod value;
+mod versions;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::panic::resume_unwind;
@@ -38,9 +40,12 @@ use self::publish::publish;
 pub use self::tally::{Amount, MoneySum, Tally};
 use super::files::{InputFile, list_files};
 use super::rejects::{REJECT_TABLE, reject_schema};
+use crate::config::Reading;
 use crate::config::source::{SourceTable, TableSource};
-use crate::date::{BizDate, Slot, Zone};
+use crate::date::{BizDate, DateRange, Slot, Zone};
+use crate::error::hints;
 use crate::lake::{Lake, Table, TableSpec};
+use crate::mysql::Server;
 use crate::progress::{Event, Reporter, counted};
 
 /// What is to be ingested, and by which run.
@@ -51,8 +56,8 @@ pub struct OrdersIngest<'a> {
     pub name: &'a str,
     /// Its declaration.
     pub source: &'a TableSource,
-    /// The folder of its extracts.
-    pub root: &'a Path,
+    /// Where its rows are.
+    pub origin: Origin<'a>,
     /// The warehouse's zone.
     pub zone: Zone,
     /// The run's name.
@@ -63,6 +68,28 @@ pub struct OrdersIngest<'a> {
     pub threads: usize,
     /// Who is told.
     pub reporter: &'a dyn Reporter,
+}
+
+/// Where the rows of an order database are to be had.
+#[derive(Clone, Copy)]
+pub enum Origin<'a> {
+    /// In extracts beneath a folder.
+    Folder(&'a Path),
+    /// In the database itself.
+    Database(Extraction<'a>),
+}
+
+/// How a database is read, and which of its rows.
+#[derive(Clone, Copy)]
+pub struct Extraction<'a> {
+    /// The server.
+    pub server: &'a Server,
+    /// How fast, over how many connections, how far back.
+    pub reading: Reading,
+    /// The day that snapshots describe and rows arrive on: the last of the run's range.
+    pub to: BizDate,
+    /// When given, what changed on these days is read again, whatever was read before.
+    pub range: Option<DateRange>,
 }
 
 /// What came of an ingest. Failures do not undo what is good: those files landed nothing, all others did.
@@ -94,6 +121,28 @@ pub struct TableOutcome {
 }
 
 impl OrdersOutcome {
+    /// Publishes what was prepared of a table, or notes why it could not be.
+    async fn take(&mut self, job: &OrdersIngest<'_>, layout: &Layout, prepared: Result<Prepared<'_>>) {
+        let published = match prepared {
+            Ok(mut prepared) => {
+                if !prepared.failures.is_empty() {
+                    self.incomplete.push(layout.table.clone());
+                }
+                self.failures.append(&mut prepared.failures);
+                publish(job, prepared).await
+            }
+            Err(error) => Err(error),
+        };
+        match published {
+            Ok(table) => self.tables.push(table),
+            Err(error) => {
+                self.incomplete.push(layout.table.clone());
+                let hints: String = hints(&error).iter().map(|hint| format!("\n hint: {hint}")).collect();
+                self.failures.push(format!("{}: {error:#}{hints}", layout.table));
+            }
+        }
+    }
+
     /// The numbers of all tables together.
     pub fn total(&self) -> Tally {
         let mut total = Tally::default();
@@ -110,47 +159,50 @@ impl OrdersOutcome {
 /// # Errors
 /// When the source's folder or the lake cannot be read. What is wrong with single files is in the outcome's failures.
 pub async fn ingest_orders(job: &OrdersIngest<'_>) -> Result<OrdersOutcome> {
+    match job.origin {
+        Origin::Folder(root) => ingest_folder(job, root).await,
+        Origin::Database(extraction) => mysql::ingest_database(job, &extraction).await,
+    }
+}
+
+async fn ingest_folder(job: &OrdersIngest<'_>, root: &Path) -> Result<OrdersOutcome> {
     let layouts = job.source.tables.iter().map(Layout::new).collect::<Result<Vec<_>>>()?;
-    let mut files = by_table(job, &layouts)?;
+    let mut files = by_table(job, root, &layouts)?;
     let mut batches = Vec::with_capacity(layouts.len());
     for layout in &layouts {
-        let table = job.lake.ensure_table(&spec_of(layout), job.now_ms).await?;
+        let table = ensure(job, layout).await?;
         let records = job.lake.records(&layout.table).await?;
         batches.push(Batch::new(job, layout, table, files.remove(&layout.name).unwrap_or_default(), records)?);
     }
-    let rejects = TableSpec {
-        name: REJECT_TABLE.to_owned(),
-        schema: reject_schema(),
-        partitioned: true,
-        description: "Lines and rows that did not land, with their place and the reason".to_owned(),
-    };
-    let rejects = job.lake.ensure_table(&rejects, job.now_ms).await?;
+    let rejects = ensure_rejects(job).await?;
     let step = format!("ingest {}", job.name);
     let total = batches.iter().map(Batch::bytes_to_read).sum();
     job.reporter.report(Event::StepStarted { step: step.clone(), total });
     let meter = Meter::new(job.reporter, &step);
     let mut outcome = OrdersOutcome::default();
     for (layout, prepared) in prepare(batches, &rejects, &meter, job.threads) {
-        let published = match prepared {
-            Ok(mut prepared) => {
-                if !prepared.failures.is_empty() {
-                    outcome.incomplete.push(layout.table.clone());
-                }
-                outcome.failures.append(&mut prepared.failures);
-                publish(job, prepared).await
-            }
-            Err(error) => Err(error),
-        };
-        match published {
-            Ok(table) => outcome.tables.push(table),
-            Err(error) => {
-                outcome.incomplete.push(layout.table.clone());
-                outcome.failures.push(format!("{}: {error:#}", layout.table));
-            }
-        }
+        outcome.take(job, layout, prepared).await;
     }
     job.reporter.report(Event::StepFinished { step, line: summary(&outcome) });
     Ok(outcome)
+}
+
+/// The ODS table of a layout; what was taken up from a database besides stays.
+async fn ensure(job: &OrdersIngest<'_>, layout: &Layout) -> Result<Table> {
+    let known = job.lake.table(&layout.table).await?;
+    let extras = known.map(|table| layout.extras_of(table.schema())).unwrap_or_default();
+    let spec = if extras.is_empty() { spec_of(layout) } else { spec_of(&layout.clone().with_extras(extras)) };
+    job.lake.ensure_table(&spec, job.now_ms).await
+}
+
+async fn ensure_rejects(job: &OrdersIngest<'_>) -> Result<Table> {
+    let rejects = TableSpec {
+        name: REJECT_TABLE.to_owned(),
+        schema: reject_schema(),
+        partitioned: true,
+        description: "Lines and rows that did not land, with their place and the reason".to_owned(),
+    };
+    job.lake.ensure_table(&rejects, job.now_ms).await
 }
 
 /// The ODS table of a declared table and its columns.
@@ -171,11 +223,11 @@ fn spec_of(layout: &Layout) -> TableSpec {
 }
 
 /// The source's files by the table they are named after, in the order of their paths.
-fn by_table(job: &OrdersIngest<'_>, layouts: &[Layout]) -> Result<BTreeMap<String, Vec<InputFile>>> {
+fn by_table(job: &OrdersIngest<'_>, root: &Path, layouts: &[Layout]) -> Result<BTreeMap<String, Vec<InputFile>>> {
     let mut files: BTreeMap<String, Vec<InputFile>> = BTreeMap::new();
     let mut told = BTreeSet::new();
     let warn = |text| job.reporter.report(Event::Warning(text));
-    for file in list_files(job.root, job.zone)? {
+    for file in list_files(root, job.zone)? {
         let (table, format) = named(&file);
         let reason = match format {
             Some(_) if layouts.iter().any(|layout| layout.name == table) => {
@@ -190,7 +242,7 @@ fn by_table(job: &OrdersIngest<'_>, layouts: &[Layout]) -> Result<BTreeMap<Strin
         }
     }
     if files.is_empty() {
-        warn(format!("there is no extract of any table beneath `{}`", job.root.display()));
+        warn(format!("there is no extract of any table beneath `{}`", root.display()));
     }
     Ok(files)
 }

@@ -92,8 +92,18 @@ async fn reject_commit(job: &OrdersIngest<'_>, prepared: &Prepared<'_>, table: &
 }
 
 async fn publish_rows(job: &OrdersIngest<'_>, prepared: Prepared<'_>) -> Result<TableOutcome> {
-    let Prepared { layout, mut table, records: before, rows, leaving, mut touched, file_records, mut outcome, .. } =
-        prepared;
+    let Prepared {
+        layout,
+        mut table,
+        records: before,
+        rows,
+        leaving,
+        mut touched,
+        more_records,
+        file_records,
+        mut outcome,
+        ..
+    } = prepared;
     let (mut adds, removes) = if leaving.is_empty() {
         (Vec::new(), Vec::new())
     } else {
@@ -108,7 +118,7 @@ async fn publish_rows(job: &OrdersIngest<'_>, prepared: Prepared<'_>) -> Result<
         touched.entry(file.slot).or_default().extend(gone);
     }
     adds.extend(rows);
-    let mut records = Vec::new();
+    let mut records = more_records;
     for (path, record) in file_records {
         records.push(match record {
             Some(record) => entry(file_domain(&path), &record)?,

@@ -14,6 +14,9 @@ pub struct Tally {
     pub read: u64,
     /// Rows that landed.
     pub landed: u64,
+    /// Rows that a database gave once more as they had landed before: they do not land again.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub unchanged: u64,
     /// Rows that did not, by reason.
     pub rejected: BTreeMap<String, u64>,
     /// Sums of the money columns, by column.
@@ -25,7 +28,7 @@ pub struct Tally {
 pub struct MoneySum {
     /// Over every row whose amount could be read, rejected ones included.
     pub read: Amount,
-    /// Over the rows that landed.
+    /// Over the rows that landed, and those that had landed before.
     pub landed: Amount,
 }
 
@@ -40,11 +43,11 @@ impl Tally {
         Self { sums: names.map(|name| (name.to_owned(), MoneySum::default())).collect(), ..Self::default() }
     }
 
-    /// Counts an amount of a money column.
-    pub fn add(&mut self, column: &str, hundredths: i128, lands: bool) {
+    /// Adds to what a money column adds up to; other columns have no sum.
+    pub fn add(&mut self, column: &str, more: MoneySum) {
         if let Some(sum) = self.sums.get_mut(column) {
-            sum.read.0 += hundredths;
-            sum.landed.0 += if lands { hundredths } else { 0 };
+            sum.read.0 += more.read.0;
+            sum.landed.0 += more.landed.0;
         }
     }
 
@@ -52,6 +55,7 @@ impl Tally {
     pub fn merge(&mut self, other: &Self) {
         self.read += other.read;
         self.landed += other.landed;
+        self.unchanged += other.unchanged;
         for (reason, rows) in &other.rejected {
             *self.rejected.entry(reason.clone()).or_default() += rows;
         }
@@ -67,10 +71,14 @@ impl Tally {
         self.rejected.values().sum()
     }
 
-    /// Whether nothing was lost: read = landed + rejected.
+    /// Whether nothing was lost: read = landed + unchanged + rejected.
     pub fn closes(&self) -> bool {
-        self.read == self.landed + self.rows_rejected()
+        self.read == self.landed + self.unchanged + self.rows_rejected()
     }
+}
+
+fn is_zero(rows: &u64) -> bool {
+    *rows == 0
 }
 
 impl fmt::Display for Amount {
@@ -126,9 +134,9 @@ mod tests {
     #[test]
     fn tallies_add_up() {
         let mut one = Tally::for_columns(["pay_money"].into_iter());
-        one.add("pay_money", 150, true);
-        one.add("pay_money", 50, false);
-        one.add("other", 1, true);
+        one.add("pay_money", MoneySum { read: Amount(150), landed: Amount(150) });
+        one.add("pay_money", MoneySum { read: Amount(50), landed: Amount(0) });
+        one.add("other", MoneySum { read: Amount(1), landed: Amount(1) });
         (one.read, one.landed) = (2, 1);
         assert!(!one.closes());
         one.rejected.insert("bad_type".to_owned(), 1);

@@ -33,6 +33,16 @@ pub enum Value<'a> {
     Datetime(i64),
     /// Text.
     Text(Cow<'a, str>),
+    /// Of an undeclared column: bytes.
+    Bytes(Cow<'a, [u8]>),
+    /// Of an undeclared column: true or false.
+    Flag(bool),
+    /// Of an undeclared column: a decimal, counted in units of its last digit.
+    Decimal(i128),
+    /// Of an undeclared column: the bits of a floating-point number of double precision.
+    Double(u64),
+    /// Of an undeclared column: a day.
+    Day(i32),
 }
 
 /// Why a value cannot be read, in words that contain nothing of it.

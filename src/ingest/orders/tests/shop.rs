@@ -10,7 +10,7 @@ use tempfile::TempDir;
 
 use super::{cell, shop};
 use crate::config::source::TableSource;
-use crate::ingest::orders::{OrdersIngest, OrdersOutcome, ingest_orders};
+use crate::ingest::orders::{OrdersIngest, OrdersOutcome, Origin, ingest_orders};
 use crate::lake::{Lake, read_batches};
 use crate::progress::{Event, Reporter};
 
@@ -81,7 +81,7 @@ impl Shop {
             lake,
             name: "orders",
             source: &self.source,
-            root: self.extracts.path(),
+            origin: Origin::Folder(self.extracts.path()),
             zone: "Asia/Shanghai".parse().unwrap(),
             run,
             now_ms: 1_767_600_000_000,

@@ -1,0 +1,246 @@
+//! Ingest of an order database from the database itself: all tables at one moment, into the same ODS tables as extracts.
+//!
+//! A row's way: `question` asks for it, `read` takes it from a connection, `values` types it, and from `Intake` on it goes
+//! the way of extracts. A *snapshot* is taken whole; of *changes*, what changed since the watermark less an overlap is
+//! asked for, and what comes once more as it landed before is dropped. The watermark commits with the rows.
+
+mod columns;
+mod question;
+mod read;
+mod snapshot;
+mod state;
+mod values;
+
+use std::time::Duration;
+
+use anyhow::{Error, Result};
+use arrow::datatypes::DataType;
+use chrono::{DateTime, NaiveDateTime};
+use tokio::runtime::Handle;
+
+use self::question::Question;
+use self::read::{Pace, Reading, Work, read_all};
+use self::snapshot::{Moment, Snapshot};
+use self::state::{Past, conclude};
+use super::layout::Layout;
+use super::tally::Amount;
+use super::versions::LastVersions;
+use super::{Extraction, OrdersIngest, OrdersOutcome, ensure, ensure_rejects, spec_of, summary};
+use crate::config::source::{Delivery, SourceTable};
+use crate::lake::Table;
+use crate::mysql::is_transient;
+use crate::progress::{Event, counted};
+
+/// How often an extraction is begun when the server or the network fails meanwhile, and the first pause between two.
+const ATTEMPTS: u32 = 4;
+const FIRST_PAUSE: Duration = Duration::from_secs(1);
+
+/// From when on changes are asked for.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Since {
+    /// From this time on, and those without a time.
+    Watermark(i64),
+    /// From the first up to the second.
+    Between(i64, i64),
+}
+
+impl Since {
+    /// The condition on a change time.
+    fn condition(&self, changed: &str) -> String {
+        let time = |micros| format!("cast('{}' as datetime(6))", clock(micros));
+        match *self {
+            Self::Watermark(from) => format!("{changed} >= {} or {changed} is null", time(from)),
+            Self::Between(from, to) => format!("{changed} >= {} and {changed} < {}", time(from), time(to)),
+        }
+    }
+}
+
+/// One table, before and after its source was asked for its columns.
+struct Subject<'a> {
+    declared: &'a SourceTable,
+    layout: Layout,
+    table: Table,
+    past: Past,
+}
+
+/// Takes what is in the database: snapshots whole, of the others what changed.
+///
+/// # Errors
+/// When the server cannot be reached or the lake cannot be read. What is wrong with single tables is in the outcome's
+/// failures.
+pub async fn ingest_database(job: &OrdersIngest<'_>, extraction: &Extraction<'_>) -> Result<OrdersOutcome> {
+    let step = format!("ingest {}", job.name);
+    job.reporter.report(Event::StepStarted { step: step.clone(), total: 0 });
+    let mut pause = FIRST_PAUSE;
+    for attempt in 1.. {
+        match attempt_once(job, extraction, &step).await {
+            Err(error) if is_transient(&error) && attempt < ATTEMPTS => {
+                let text = format!("{}: {error:#}; again in {} s", job.name, pause.as_secs());
+                job.reporter.report(Event::Warning(text));
+                tokio::time::sleep(pause).await;
+                pause *= 2;
+            }
+            done => {
+                let line = done.as_ref().map_or_else(|_| "failed; nothing landed".to_owned(), summary);
+                job.reporter.report(Event::StepFinished { step, line });
+                return done;
+            }
+        }
+    }
+    Ok(OrdersOutcome::default())
+}
+
+async fn attempt_once(job: &OrdersIngest<'_>, extraction: &Extraction<'_>, step: &str) -> Result<OrdersOutcome> {
+    let mut subjects = Vec::with_capacity(job.source.tables.len());
+    for declared in &job.source.tables {
+        let layout = Layout::new(declared)?;
+        let table = ensure(job, &layout).await?;
+        let past = Past::read(job, &layout).await?;
+        subjects.push(Subject { declared, layout, table, past });
+    }
+    let rejects = ensure_rejects(job).await?;
+    let Snapshot { mut sessions, moment, now_micros, note } =
+        snapshot::open(extraction.server, extraction.reading.connections).await?;
+    tell(job, sessions.len(), &moment, note);
+
+    // Every table's columns are looked at before the first row is read.
+    let mut outcome = OrdersOutcome::default();
+    let mut asked = Vec::new();
+    for subject in &mut subjects {
+        if let Some(reason) = subject.past.stands_in_the_way(subject.declared, extraction) {
+            job.reporter.report(Event::Note(format!("{}: {reason}", subject.layout.table)));
+            asked.push(None);
+            continue;
+        }
+        match ask(job, extraction, &mut sessions[0], subject).await {
+            Ok(found) => asked.push(Some(found)),
+            Err(error) if is_transient(&error) => return Err(error),
+            Err(error) => {
+                asked.push(None);
+                let table = subject.layout.table.clone();
+                outcome.failures.push(told(&subject.declared.name, &error));
+                outcome.incomplete.push(table);
+            }
+        }
+    }
+    let mut readings = Vec::new();
+    let mut subjects_read = Vec::new();
+    for (at, found) in asked.into_iter().enumerate() {
+        let Some((question, parts, totals)) = found else { continue };
+        let Subject { declared, layout, table, past } = &subjects[at];
+        let is_known = declared.delivery == Delivery::Changes && !table.files().is_empty();
+        readings.push(Reading {
+            layout,
+            table,
+            file: format!("mysql/{}", job.run),
+            arrival: past.arrival(declared, extraction),
+            question,
+            parts,
+            totals,
+            versions: if is_known { Some(LastVersions::new(layout, table)?) } else { None },
+        });
+        subjects_read.push(at);
+    }
+    let work = Work {
+        source: job.name,
+        run: job.run,
+        rejects: &rejects,
+        reporter: job.reporter,
+        step: step.to_owned(),
+        pace: Pace::new(extraction.reading.rows_per_second.map(|rate| rate.get() as u64)),
+        readings,
+    };
+    let runtime = Handle::current();
+    let taken = tokio::task::block_in_place(|| read_all(&work, sessions, &runtime))?;
+    for ((at, taken), reading) in subjects_read.into_iter().zip(taken).zip(&work.readings) {
+        let subject = &subjects[at];
+        let prepared = match taken {
+            Ok(taken) => conclude(job, extraction, subject, reading, taken, &moment, now_micros, &rejects).await,
+            Err(error) => Err(Error::msg(told(&subject.declared.name, &error))),
+        };
+        match prepared {
+            Ok(prepared) => outcome.take(job, &subject.layout, Ok(prepared)).await,
+            Err(error) => {
+                outcome.failures.push(format!("{error:#}"));
+                outcome.incomplete.push(subject.layout.table.clone());
+            }
+        }
+    }
+    Ok(outcome)
+}
+
+type Asked = (Question, Vec<question::Part>, Option<question::Totals>);
+
+/// Asks for a table's columns, takes up new ones, and divides its rows into parts.
+async fn ask(
+    job: &OrdersIngest<'_>,
+    extraction: &Extraction<'_>,
+    session: &mut crate::mysql::Session,
+    subject: &mut Subject<'_>,
+) -> Result<Asked> {
+    let known = subject.layout.extras_of(subject.table.schema());
+    let since = subject.past.since(job, extraction, session.zone());
+    let mut question = Question::of(session, subject.declared, &subject.layout, &known, since.as_ref()).await?;
+    for name in &question.bound.ignored {
+        let text = format!(
+            "{}: column `{name}` has a name that a table of the lake cannot have and is ignored",
+            subject.declared.name
+        );
+        job.reporter.report(Event::Warning(text));
+    }
+    let mut extras: Vec<(String, DataType)> = known;
+    for (name, _, kind) in &question.bound.extras {
+        if extras.iter().all(|(known, _)| known != name) {
+            extras.push((name.clone(), kind.clone()));
+            let text = format!(
+                "{}: column `{name}` is not declared; it is taken up as {kind}, unmasked, as the last column",
+                subject.declared.name
+            );
+            job.reporter.report(Event::Warning(text));
+        }
+    }
+    // Those of earlier runs that are gone stay in the lake, NULL from now on.
+    let there = |(name, _): &(String, DataType)| question.bound.extras.iter().any(|(n, ..)| n == name);
+    let whole = subject.layout.clone().with_extras(extras.clone());
+    let present = extras.into_iter().filter(there).collect::<Vec<_>>();
+    if !present.is_empty() || !whole.extras.is_empty() {
+        subject.table = job.lake.ensure_table(&spec_of(&whole), job.now_ms).await?;
+    }
+    question.bound.extras.sort_by_key(|(name, ..)| present.iter().position(|(n, _)| n == name));
+    subject.layout = subject.layout.clone().with_extras(present);
+    let (parts, totals) = question.parts(session).await?;
+    Ok((question, parts, totals))
+}
+
+fn tell(job: &OrdersIngest<'_>, connections: usize, moment: &Moment, note: Option<String>) {
+    let Moment { server, at, binlog, .. } = moment;
+    let position = binlog.as_ref().map(|binlog| format!(", binary log {binlog}")).unwrap_or_default();
+    let over = counted(connections as u64, "connection");
+    let text = format!("{}: {server} at {at}{position}, all tables at this moment, over {over}", job.name);
+    job.reporter.report(Event::Note(text));
+    if let Some(note) = note {
+        job.reporter.report(Event::Note(format!("{}: {note}", job.name)));
+    }
+}
+
+/// A table's failure, with what to do.
+fn told(table: &str, error: &Error) -> String {
+    let hints = crate::error::hints(error);
+    let text = format!("table `{table}`: {error:#}; nothing of it landed");
+    hints.into_iter().fold(text, |text, hint| format!("{text}\n hint: {hint}"))
+}
+
+/// Microseconds since 1970-01-01T00:00 of a wall clock, as SQL writes them.
+fn clock(micros: i64) -> String {
+    DateTime::from_timestamp_micros(micros).unwrap_or_default().format("%Y-%m-%d %H:%M:%S%.6f").to_string()
+}
+
+/// The same of text as SQL writes it.
+fn micros_of(text: &str) -> Option<i64> {
+    let text = if text.len() == 10 { format!("{text} 00:00:00") } else { text.to_owned() };
+    Some(NaiveDateTime::parse_from_str(&text, "%Y-%m-%d %H:%M:%S%.f").ok()?.and_utc().timestamp_micros())
+}
+
+fn amount(hundredths: i128) -> Amount {
+    Amount(hundredths)
+}

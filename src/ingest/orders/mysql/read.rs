@@ -1,0 +1,410 @@
+//! Reads the parts of all tables over the sessions of one snapshot, side by side, and stages what lands.
+//!
+//! Parts of a table are numbered in the order of its key: before a part is read, the server counts and adds it up in the
+//! same snapshot, which says where the next one's numbers begin, and what the rows must come to.
+
+use std::collections::BTreeMap;
+use std::panic::resume_unwind;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, Error, Result, anyhow, bail};
+use arrow::array::{Array, AsArray, RecordBatch};
+use mysql_async::Row;
+use mysql_async::prelude::Queryable;
+use tokio::runtime::Handle;
+use xxhash_rust::xxh3::xxh3_128;
+
+use super::columns::Kind;
+use super::question::{Part as Range, Question, Totals};
+use super::values::{DatabaseRow, micros, typed};
+use crate::config::source::ColumnType;
+use crate::date::BizDate;
+use crate::ingest::orders::intake::{Findings, Intake, Part};
+use crate::ingest::orders::landing::Landing;
+use crate::ingest::orders::layout::Layout;
+use crate::ingest::orders::tally::Tally;
+use crate::ingest::orders::versions::{Digest, LastVersions};
+use crate::lake::{StagedFile, Table};
+use crate::mysql::{Session, is_transient};
+use crate::progress::{Event, Reporter};
+
+/// Rows taken from a connection before they are decoded.
+const FETCH_ROWS: usize = 1024;
+/// How often progress is told, in rows.
+const TELL_ROWS: u64 = 100_000;
+
+/// One table to read.
+pub struct Reading<'a> {
+    pub layout: &'a Layout,
+    pub table: &'a Table,
+    pub file: String,
+    pub arrival: BizDate,
+    pub question: Question,
+    pub parts: Vec<Range>,
+    /// The totals, where there is one part and they are known.
+    pub totals: Option<Totals>,
+    /// The versions that landed before, for changes.
+    pub versions: Option<LastVersions>,
+}
+
+/// What all readers share.
+pub struct Work<'a> {
+    pub source: &'a str,
+    pub run: &'a str,
+    pub rejects: &'a Table,
+    pub reporter: &'a dyn Reporter,
+    pub step: String,
+    pub pace: Pace,
+    pub readings: Vec<Reading<'a>>,
+}
+
+/// What came of a table.
+#[derive(Default)]
+pub struct Taken {
+    pub tally: Tally,
+    pub findings: Findings,
+    pub rows: Vec<StagedFile>,
+    pub rejects: Vec<StagedFile>,
+    /// What the rows say, whatever their order.
+    pub content: u128,
+    /// What the rejects say.
+    pub rejected: u128,
+    /// The greatest change time, microseconds on the business zone's clock.
+    pub greatest: Option<i64>,
+}
+
+/// Keeps all connections together at a rate.
+pub struct Pace {
+    rows_per_second: Option<u64>,
+    since: Instant,
+    rows: AtomicU64,
+}
+
+impl Pace {
+    /// A pace of so many rows a second at most.
+    pub fn new(rows_per_second: Option<u64>) -> Self {
+        Self { rows_per_second, since: Instant::now(), rows: AtomicU64::new(0) }
+    }
+
+    /// Counts rows, and waits when they came too fast; how many there are.
+    fn keep(&self, rows: u64) -> u64 {
+        let all = self.rows.fetch_add(rows, Ordering::Relaxed) + rows;
+        if let Some(rate) = self.rows_per_second {
+            let due = Duration::from_millis(all.saturating_mul(1000) / rate.max(1));
+            std::thread::sleep(due.saturating_sub(self.since.elapsed()));
+        }
+        all
+    }
+}
+
+/// Where a table's parts stand, shared by those who read them.
+#[derive(Default)]
+struct Standing {
+    /// How many rows each counted part has.
+    counted: BTreeMap<usize, u64>,
+    taken: Taken,
+    failure: Option<Error>,
+}
+
+struct Board<'w, 'a> {
+    work: &'w Work<'a>,
+    queue: Mutex<Box<dyn Iterator<Item = (usize, usize)> + Send + 'w>>,
+    standings: Vec<(Mutex<Standing>, Condvar)>,
+}
+
+/// Reads all parts of all tables; what came of each table, in their order.
+///
+/// # Errors
+/// When something failed that may go well another time: nothing is staged then. What is wrong with a table is its result.
+pub fn read_all(work: &Work<'_>, sessions: Vec<Session>, runtime: &Handle) -> Result<Vec<Result<Taken>>> {
+    let parts = work.readings.iter().enumerate().flat_map(|(at, r)| (0..r.parts.len()).map(move |part| (at, part)));
+    let board = Board {
+        work,
+        queue: Mutex::new(Box::new(parts)),
+        standings: work.readings.iter().map(|_| Default::default()).collect(),
+    };
+    std::thread::scope(|scope| {
+        let board = &board;
+        let readers: Vec<_> =
+            sessions.into_iter().map(|session| scope.spawn(move || board.read(session, runtime))).collect();
+        for reader in readers {
+            reader.join().unwrap_or_else(|panic| resume_unwind(panic));
+        }
+    });
+    let done: Vec<(Taken, Option<Error>)> = (board.standings.into_iter())
+        .map(|(standing, _)| standing.into_inner().unwrap_or_else(PoisonError::into_inner))
+        .map(|standing| (standing.taken, standing.failure))
+        .collect();
+    let again = done.iter().position(|(_, failure)| failure.as_ref().is_some_and(is_transient));
+    let mut results = Vec::with_capacity(done.len());
+    let mut transient = None;
+    for (at, (taken, failure)) in done.into_iter().enumerate() {
+        if again.is_some() || failure.is_some() {
+            runtime.block_on(work.readings[at].table.discard(&taken.rows));
+            runtime.block_on(work.rejects.discard(&taken.rejects));
+        }
+        match failure {
+            Some(error) if again == Some(at) => transient = Some(error),
+            Some(error) => results.push(Err(error)),
+            None => results.push(Ok(taken)),
+        }
+    }
+    match transient {
+        Some(error) => Err(error),
+        None => Ok(results),
+    }
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+impl Board<'_, '_> {
+    /// Reads parts until there are no more, or the connection is of no more use.
+    fn read(&self, mut session: Session, runtime: &Handle) {
+        let mut open: Option<Open<'_>> = None;
+        loop {
+            let next = lock(&self.queue).next();
+            if let Some(done) = open.take_if(|open| next.is_none_or(|(table, _)| table != open.table)) {
+                self.settle(done);
+            }
+            let Some((table, part)) = next else { break };
+            if lock(&self.standings[table].0).failure.is_some() {
+                continue;
+            }
+            let into = open.get_or_insert_with(|| Open::new(self.work, table, runtime));
+            if let Err(error) = self.read_part(&mut session, runtime, into, part) {
+                let broken = is_transient(&error);
+                if let Some(open) = open.take() {
+                    open.discard();
+                }
+                self.fail(table, error);
+                if broken {
+                    break;
+                }
+            }
+        }
+        runtime.block_on(session.close());
+    }
+
+    fn fail(&self, table: usize, error: Error) {
+        let (standing, changed) = &self.standings[table];
+        lock(standing).failure.get_or_insert(error);
+        changed.notify_all();
+    }
+
+    fn read_part(&self, session: &mut Session, runtime: &Handle, into: &mut Open<'_>, part: usize) -> Result<()> {
+        let reading = &self.work.readings[into.table];
+        let range = &reading.parts[part];
+        let totals = match &reading.totals {
+            Some(totals) => totals.clone(),
+            None => runtime.block_on(reading.question.totals(session, range))?,
+        };
+        let before = self.rows_before(into.table, part, totals.rows)?;
+        let Open { rows, rejects, digest, rejected, .. } = into;
+        let mut sink = |part: Part| match part {
+            Part::Rows { parts, bytes } => {
+                if let Some(digest) = digest {
+                    parts.iter().try_for_each(|(_, batch)| digest.add(batch))?;
+                }
+                rows.add(parts, bytes)
+            }
+            Part::Rejects(batch) => {
+                *rejected = rejected.wrapping_add(digest_of_rejects(&batch)?);
+                let bytes = batch.get_array_memory_size();
+                rejects.add(vec![(Some(reading.arrival), batch)], bytes)
+            }
+        };
+        let intake = Intake::new(self.work.source, reading.layout, &reading.file, reading.arrival, &mut sink);
+        let (tally, findings, greatest) =
+            self.stream(session, runtime, reading, range, intake.numbered_after(before))?;
+        check(reading, &tally, &totals)?;
+        into.tally.merge(&tally);
+        merge(&mut into.findings, findings);
+        into.greatest = into.greatest.max(greatest);
+        Ok(())
+    }
+
+    /// Notes how many rows a part has, and waits for all before it to be counted; how many rows are before it.
+    fn rows_before(&self, table: usize, part: usize, rows: u64) -> Result<u64> {
+        let (standing, changed) = &self.standings[table];
+        let mut standing = lock(standing);
+        standing.counted.insert(part, rows);
+        changed.notify_all();
+        // Parts are taken in order: whoever has an earlier one is about to count it, or to fail.
+        while standing.counted.range(..part).count() < part {
+            if standing.failure.is_some() {
+                bail!("another part of the table failed");
+            }
+            standing = changed.wait(standing).unwrap_or_else(PoisonError::into_inner);
+        }
+        Ok(standing.counted.range(..part).map(|(_, rows)| rows).sum())
+    }
+
+    fn stream(
+        &self,
+        session: &mut Session,
+        runtime: &Handle,
+        reading: &Reading<'_>,
+        range: &Range,
+        mut intake: Intake<'_>,
+    ) -> Result<(Tally, Findings, Option<i64>)> {
+        let question = &reading.question;
+        let zone = session.zone();
+        let wanted: Vec<ColumnType> = reading.layout.columns.iter().map(|column| column.kind).collect();
+        let mut there = 0..;
+        let places: Vec<Option<usize>> =
+            question.bound.declared.iter().map(|column| column.as_ref().and_then(|_| there.next())).collect();
+        let changed_at = there.start + question.bound.extras.len();
+        let place = session.place().clone();
+        let explain = |error| crate::mysql::explain(&place, error);
+        let mut answer = runtime.block_on(session.conn().exec_iter(question.rows(range), ())).map_err(explain)?;
+        let mut rows: Vec<Row> = Vec::with_capacity(FETCH_ROWS);
+        let mut greatest = None;
+        loop {
+            rows.clear();
+            let fetched = runtime.block_on(async {
+                while rows.len() < FETCH_ROWS {
+                    match answer.next().await? {
+                        Some(row) => rows.push(row),
+                        None => return Ok(false),
+                    }
+                }
+                Ok(true)
+            });
+            let more = fetched.map_err(explain)?;
+            for row in &rows {
+                let source = DatabaseRow { row, places: &places, number: intake.rows_read() + 1 };
+                intake.row(&typed(row, &question.bound, &wanted, zone), &source)?;
+                if let Some(kind) = question.changed {
+                    let shown = row.as_ref(changed_at).filter(|v| !super::values::is_zero(v)).and_then(micros);
+                    let time = shown.map(|m| if kind == Kind::Timestamp { zone.on_business_clock(m) } else { m });
+                    greatest = greatest.max(time);
+                }
+            }
+            let all = self.work.pace.keep(rows.len() as u64);
+            if all / TELL_ROWS != (all - rows.len() as u64) / TELL_ROWS {
+                self.work.reporter.report(Event::StepAdvanced { step: self.work.step.clone(), done: all });
+            }
+            if !more {
+                break;
+            }
+        }
+        runtime.block_on(answer.drop_result()).map_err(explain)?;
+        let (tally, findings) = intake.finish()?;
+        Ok((tally, findings, greatest))
+    }
+
+    /// Hands in what a reader has of a table.
+    fn settle(&self, open: Open<'_>) {
+        let table = open.table;
+        let taken = open.finish();
+        let mut standing = lock(&self.standings[table].0);
+        match taken {
+            Ok(taken) => {
+                let all = &mut standing.taken;
+                all.tally.merge(&taken.tally);
+                merge(&mut all.findings, taken.findings);
+                all.rows.extend(taken.rows);
+                all.rejects.extend(taken.rejects);
+                all.content = all.content.wrapping_add(taken.content);
+                all.rejected = all.rejected.wrapping_add(taken.rejected);
+                all.greatest = all.greatest.max(taken.greatest);
+            }
+            Err(error) => drop(standing.failure.get_or_insert(error)),
+        }
+    }
+}
+
+/// What one reader has of the table that it reads from.
+struct Open<'a> {
+    table: usize,
+    rows: Landing<'a>,
+    rejects: Landing<'a>,
+    digest: Option<Digest>,
+    rejected: u128,
+    tally: Tally,
+    findings: Findings,
+    greatest: Option<i64>,
+}
+
+impl<'a> Open<'a> {
+    fn new(work: &'a Work<'_>, table: usize, runtime: &Handle) -> Self {
+        let reading = &work.readings[table];
+        let rows = Landing::new(reading.table, work.run, runtime);
+        let (rows, digest) = match &reading.versions {
+            Some(versions) => (rows.without_known(versions.clone()), None),
+            // Only snapshots are compared as a whole.
+            None => (rows, reading.question.changed.is_none().then(|| Digest::new(reading.layout).ok()).flatten()),
+        };
+        Self {
+            table,
+            rows,
+            rejects: Landing::new(work.rejects, work.run, runtime),
+            digest,
+            rejected: 0,
+            tally: Tally::default(),
+            findings: Findings::default(),
+            greatest: None,
+        }
+    }
+
+    fn discard(self) {
+        self.rows.discard();
+        self.rejects.discard();
+    }
+
+    fn finish(mut self) -> Result<Taken> {
+        let known = self.rows.settle()?;
+        self.tally.landed -= known;
+        self.tally.unchanged += known;
+        Ok(Taken {
+            tally: self.tally,
+            findings: self.findings,
+            rows: self.rows.finish()?,
+            rejects: self.rejects.finish()?,
+            content: self.digest.map_or(0, |digest| digest.sum()),
+            rejected: self.rejected,
+            greatest: self.greatest,
+        })
+    }
+}
+
+/// Checks that what was read is what the server counted in the same snapshot.
+fn check(reading: &Reading<'_>, tally: &Tally, totals: &Totals) -> Result<()> {
+    if tally.read != totals.rows || !tally.closes() {
+        return Err(anyhow!(
+            "{} rows were read, {} landed and {} were rejected, and the server counts {}: nothing of the table lands",
+            tally.read,
+            tally.landed,
+            tally.rows_rejected(),
+            totals.rows
+        ));
+    }
+    for (column, expected) in &totals.sums {
+        let sum = tally.sums.get(column).map_or(0, |sum| sum.read.0);
+        // An amount that could not be read is in the server's sum alone; its row is rejected and counted.
+        if sum != *expected && !tally.rejected.contains_key("bad_type") {
+            let (sum, expected) = (super::amount(sum), super::amount(*expected));
+            return Err(anyhow!("column `{column}` adds up to {sum}, and to {expected} at the server: nothing lands"))
+                .with_context(|| reading.layout.table.clone());
+        }
+    }
+    Ok(())
+}
+
+fn merge(all: &mut Findings, more: Findings) {
+    for (column, count) in more.zero_dates {
+        *all.zero_dates.entry(column).or_default() += count;
+    }
+    all.first_reject = all.first_reject.take().or(more.first_reject);
+}
+
+fn digest_of_rejects(batch: &RecordBatch) -> Result<u128> {
+    let column = |name| batch.column_by_name(name).with_context(|| format!("rejects without {name}"));
+    let (reasons, raws) = (column("reason")?.as_string::<i32>(), column("raw")?.as_binary::<i32>());
+    let one = |row: usize| xxh3_128(&[reasons.value(row).as_bytes(), b"\n", raws.value(row)].concat());
+    Ok((0..reasons.len()).map(one).fold(0, u128::wrapping_add))
+}

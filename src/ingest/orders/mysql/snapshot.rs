@@ -1,0 +1,158 @@
+//! Sessions that all see one moment of a database, and where in its log that moment is.
+//!
+//! Every session opens a consistent snapshot of its own. That several are of the same moment is proven: on MariaDB by the
+//! position in the binary log that each snapshot knows, elsewhere by a short global read lock where we may take one.
+//! Where neither can be had, one session reads alone.
+
+use anyhow::{Context, Result};
+use chrono::NaiveDateTime;
+use futures::future::try_join_all;
+use serde::{Deserialize, Serialize};
+
+use crate::mysql::{Facts, Flavor, Grants, Server, Session};
+
+/// How often snapshots are opened anew until all are of the same moment; a busy shop commits between two of them.
+const ATTEMPTS: usize = 200;
+/// How long others may make us wait for the global read lock: a lock that waits stops the shop's writers.
+const LOCK_WAIT_S: u32 = 3;
+
+const BEGIN: &str = "start transaction with consistent snapshot, read only";
+
+/// A moment of a database.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Moment {
+    /// What the server is, `MariaDB 10.11.14`.
+    pub server: String,
+    /// When, by the server's clock shown in the business zone.
+    pub at: String,
+    /// The file and the position in its binary log.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub binlog: Option<String>,
+    /// The transactions that it holds, by their global ids.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub gtid: Option<String>,
+}
+
+/// Sessions that see one moment.
+pub struct Snapshot {
+    /// At least one.
+    pub sessions: Vec<Session>,
+    /// The moment.
+    pub moment: Moment,
+    /// Its time, microseconds on the business zone's clock.
+    pub now_micros: i64,
+    /// Why there are fewer sessions than wanted.
+    pub note: Option<String>,
+}
+
+/// Logs in so many times and opens the snapshot.
+///
+/// # Errors
+/// When the server cannot be reached, or refuses.
+pub async fn open(server: &Server, wanted: usize) -> Result<Snapshot> {
+    let mut first = server.connect().await?;
+    let facts = Facts::ask(&mut first).await?;
+    let mut sessions = vec![first];
+    let mut note = None;
+    let by_position = facts.flavor == Flavor::MariaDb && facts.log_bin;
+    if wanted > 1 {
+        let may_lock = by_position || Grants::ask(&mut sessions[0]).await?.has("RELOAD", "*", "*");
+        if may_lock {
+            sessions.extend(try_join_all((1..wanted).map(|_| server.connect())).await?);
+        } else {
+            let account = &facts.account;
+            note = Some(format!(
+                "{}: one connection reads alone; several need the binary log of MariaDB, or GRANT RELOAD ON *.* TO {account};",
+                facts.shown()
+            ));
+        }
+    }
+    let aligned = match (sessions.len(), by_position) {
+        (1, _) => begin(&mut sessions).await.map(|()| true)?,
+        (_, true) => by_positions(&mut sessions).await?,
+        (_, false) => by_lock(&mut sessions).await?,
+    };
+    if !aligned {
+        for extra in sessions.drain(1..) {
+            extra.close().await;
+        }
+        begin(&mut sessions).await?;
+        note = Some("one connection reads alone: no moment could be had that several see".to_owned());
+    }
+    let (moment, now_micros) = moment(&mut sessions[0], &facts).await?;
+    Ok(Snapshot { sessions, moment, now_micros, note })
+}
+
+async fn begin(sessions: &mut [Session]) -> Result<()> {
+    try_join_all(sessions.iter_mut().map(|session| session.execute(BEGIN))).await.map(drop)
+}
+
+/// Opens snapshots until all are at the same position of the binary log.
+async fn by_positions(sessions: &mut [Session]) -> Result<bool> {
+    for _ in 0..ATTEMPTS {
+        begin(sessions).await?;
+        if are_at_one_position(sessions).await? {
+            return Ok(true);
+        }
+        try_join_all(sessions.iter_mut().map(|session| session.execute("rollback"))).await?;
+    }
+    Ok(false)
+}
+
+/// Whether all snapshots are at one position. Asked one after another, and twice: the server answers through a variable
+/// that all its sessions share, so that two which ask at the same time may both be told the position of one.
+async fn are_at_one_position(sessions: &mut [Session]) -> Result<bool> {
+    let mut first = None;
+    for _ in 0..2 {
+        for session in sessions.iter_mut() {
+            let Some(position) = position(session).await? else { return Ok(false) };
+            if *first.get_or_insert_with(|| position.clone()) != position {
+                return Ok(false);
+            }
+        }
+    }
+    Ok(true)
+}
+
+/// The position of a session's snapshot, where the server knows it.
+async fn position(session: &mut Session) -> Result<Option<String>> {
+    let rows = session.texts("show status like 'binlog\\_snapshot\\_%'").await?;
+    let value = |name: &str| {
+        let row = rows.iter().find(|row| row[0].as_deref().is_some_and(|n| n.eq_ignore_ascii_case(name)));
+        row.and_then(|row| row[1].clone()).filter(|text| !text.is_empty())
+    };
+    let (file, position) = (value("binlog_snapshot_file"), value("binlog_snapshot_position"));
+    Ok(file.zip(position).map(|(file, position)| format!("{file}:{position}")))
+}
+
+/// Opens all snapshots while nobody may write.
+async fn by_lock(sessions: &mut [Session]) -> Result<bool> {
+    sessions[0].execute(format!("set session lock_wait_timeout = {LOCK_WAIT_S}")).await?;
+    if sessions[0].execute("flush tables with read lock").await.is_err() {
+        return Ok(false);
+    }
+    let begun = begin(sessions).await;
+    // Whatever happened, the shop's writers come first.
+    sessions[0].execute("unlock tables").await?;
+    begun.map(|()| true)
+}
+
+async fn moment(session: &mut Session, facts: &Facts) -> Result<(Moment, i64)> {
+    let now = session.first("select now(6)").await?.into_iter().next().flatten().unwrap_or_default();
+    let now =
+        NaiveDateTime::parse_from_str(&now, "%Y-%m-%d %H:%M:%S%.f").with_context(|| format!("the time `{now}`"))?;
+    let now_micros = session.zone().on_business_clock(now.and_utc().timestamp_micros());
+    let binlog = position(session).await.unwrap_or_default();
+    // Some of these need privileges that nobody should have to give; a moment without a name is a moment.
+    let gtid = match (facts.flavor, &binlog) {
+        (Flavor::MariaDb, Some(binlog)) => {
+            let (file, position) = binlog.split_once(':').unwrap_or((binlog, "0"));
+            let asked = format!("select binlog_gtid_pos({}, {position})", crate::mysql::literal(file));
+            session.first(asked).await.ok()
+        }
+        (Flavor::MariaDb, None) => None,
+        (Flavor::Mysql, _) => session.first("select @@global.gtid_executed").await.ok(),
+    };
+    let gtid = gtid.and_then(|row| row.into_iter().next().flatten()).filter(|text| !text.is_empty());
+    Ok((Moment { server: facts.shown(), at: super::clock(now_micros), binlog, gtid }, now_micros))
+}

@@ -1,0 +1,199 @@
+//! What is remembered of a table between extractions, and what an extraction comes to: what is recorded with its rows,
+//! what it replaces, and when there is nothing new.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use anyhow::{Result, bail};
+use serde::{Deserialize, Serialize};
+
+use super::read::{Reading, Taken};
+use super::snapshot::Moment;
+use super::{Since, Subject, clock, micros_of};
+use crate::config::source::{Delivery, SourceTable};
+use crate::date::BizDate;
+use crate::ingest::orders::batch::Prepared;
+use crate::ingest::orders::layout::Layout;
+use crate::ingest::orders::notices::Notices;
+use crate::ingest::orders::record::{self, FileRecord, RejectRecord, SOURCE, SourceRecord, entry, find};
+use crate::ingest::orders::tally::Tally;
+use crate::ingest::orders::value::MICROS_A_DAY;
+use crate::ingest::orders::{Extraction, OrdersIngest, TableOutcome};
+use crate::lake::Table;
+use crate::mysql::SessionZone;
+
+/// The domain of a [`State`].
+const STATE: &str = "strata.mysql";
+
+/// What is remembered of the last extraction that landed something.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+struct State {
+    /// Of changes: the time from which on, less the overlap, the next extraction asks.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    watermark: Option<String>,
+    /// The moment it saw.
+    moment: Moment,
+    /// What its rejects said, so that the same rows do not come as new rejects each time.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    rejected: String,
+}
+
+/// What the lake remembers of a table.
+pub struct Past {
+    records: BTreeMap<String, String>,
+    files: BTreeMap<String, FileRecord>,
+    state: State,
+    last_arrival: Option<BizDate>,
+}
+
+impl Past {
+    /// Reads it.
+    ///
+    /// # Errors
+    /// When the lake cannot be read.
+    pub async fn read(job: &OrdersIngest<'_>, layout: &Layout) -> Result<Self> {
+        let records = job.lake.records(&layout.table).await?;
+        let files = record::files(&records)?;
+        let state = find::<State>(&records, STATE)?.unwrap_or_default();
+        let last_arrival = find::<SourceRecord>(&records, SOURCE)?.map(|source| source.last_arrival);
+        Ok(Self { records, files, state, last_arrival })
+    }
+
+    /// Why a table is not read this time.
+    pub fn stands_in_the_way(&self, table: &SourceTable, extraction: &Extraction<'_>) -> Option<String> {
+        if table.delivery == Delivery::Changes {
+            return None;
+        }
+        if extraction.range.is_some() {
+            return Some("is taken whole and has no range of changes; not read this time".to_owned());
+        }
+        let last = self.last_arrival.filter(|last| *last > extraction.to)?;
+        Some(format!("the snapshot of {last} is the last; one of today is none of {}", extraction.to))
+    }
+
+    /// The day that rows of this extraction arrive on; changes never arrive before what arrived already, so that the
+    /// latest version is the one read last.
+    pub fn arrival(&self, table: &SourceTable, extraction: &Extraction<'_>) -> BizDate {
+        match table.delivery {
+            Delivery::Snapshot => extraction.to,
+            Delivery::Changes => self.last_arrival.map_or(extraction.to, |last| last.max(extraction.to)),
+        }
+    }
+
+    /// From when on changes are asked for; `None` is all of them.
+    pub fn since(&self, job: &OrdersIngest<'_>, extraction: &Extraction<'_>, zone: SessionZone) -> Option<Since> {
+        if let Some(range) = extraction.range {
+            let midnight = |day: BizDate| i64::from(day.days()) * MICROS_A_DAY;
+            return Some(Since::Between(midnight(range.from), midnight(range.to.plus_days(1))));
+        }
+        let watermark = self.state.watermark.as_deref().and_then(micros_of)?;
+        let mut overlap = extraction.reading.overlap;
+        // A wall clock that goes back by an hour gives later rows earlier times, and so may a server that knows the
+        // business zone's distance of today only. Reading more is harmless: what is known does not land again.
+        if !job.zone.has_one_offset() || !zone.is_exact() {
+            overlap += Duration::from_secs(2 * 3600);
+        }
+        Some(Since::Watermark(watermark - i64::try_from(overlap.as_micros()).unwrap_or(0)))
+    }
+}
+
+/// What an extraction of a table comes to, ready to be committed; without file records when there is nothing new.
+///
+/// # Errors
+/// When a snapshot is empty, or what was staged for nothing cannot be taken away.
+#[allow(clippy::too_many_arguments, reason = "the parts of an extraction meet here once")]
+pub async fn conclude<'a>(
+    job: &OrdersIngest<'_>,
+    extraction: &Extraction<'_>,
+    subject: &'a Subject<'_>,
+    reading: &Reading<'a>,
+    taken: Taken,
+    moment: &Moment,
+    now_micros: i64,
+    rejects: &Table,
+) -> Result<Prepared<'a>> {
+    let Past { records, files, state, last_arrival } = &subject.past;
+    let (layout, arrival, path) = (&subject.layout, reading.arrival, reading.file.clone());
+    let Taken { mut tally, findings, rows, rejects: staged_rejects, content, rejected, greatest } = taken;
+    let rejected = if rejected == 0 { String::new() } else { format!("{rejected:032x}") };
+    let hash = format!("{content:016x}{:016x}", tally.read);
+    let earlier: Vec<&FileRecord> = files
+        .values()
+        .filter(|file| layout.delivery == Delivery::Snapshot && file.arrival == arrival && is_ours(&file.path))
+        .collect();
+    if layout.delivery == Delivery::Snapshot && tally.read == 0 {
+        bail!("table `{}`: has no rows: an empty snapshot is an error, not an empty world", layout.name);
+    }
+    let is_new = match layout.delivery {
+        Delivery::Snapshot => !earlier.iter().any(|file| file.hash == hash),
+        Delivery::Changes => {
+            let arrives = last_arrival.is_none_or(|last| last < arrival);
+            tally.landed > 0 || arrives || (!rejected.is_empty() && rejected != state.rejected)
+        }
+    };
+    let mut outcome = TableOutcome { table: layout.table.clone(), ..TableOutcome::default() };
+    outcome.last_arrival = (*last_arrival).max(Some(arrival));
+    let mut prepared = Prepared {
+        layout,
+        table: reading.table.clone(),
+        records: records.clone(),
+        rows: Vec::new(),
+        rejects: Vec::new(),
+        loaded: BTreeMap::new(),
+        leaving: BTreeMap::new(),
+        touched: BTreeMap::new(),
+        more_records: Vec::new(),
+        file_records: BTreeMap::new(),
+        notices: Notices::default(),
+        failures: Vec::new(),
+        outcome,
+    };
+    if !is_new {
+        reading.table.discard(&rows).await;
+        rejects.discard(&staged_rejects).await;
+        tally = Tally { read: tally.read, unchanged: tally.read, ..Tally::default() };
+        prepared.outcome.last_arrival = *last_arrival;
+        prepared.outcome.tally = tally;
+        return Ok(prepared);
+    }
+    for file in earlier {
+        prepared.leaving.insert((file.path.clone(), arrival), file.hash.clone());
+        prepared.file_records.insert(file.path.clone(), None);
+        prepared.notices.replaced(&path, file.tally.landed, tally.landed);
+    }
+    for file in &rows {
+        let contents = prepared.touched.entry(file.slot).or_default();
+        if contents.is_empty() {
+            contents.push(format!("{path} {hash}"));
+        }
+    }
+    let run = job.run.to_owned();
+    prepared.loaded.insert(
+        path.clone(),
+        RejectRecord { arrival, hash: hash.clone(), rejected: tally.rejected.clone(), run: run.clone() },
+    );
+    let watermark = match (layout.delivery, extraction.range) {
+        (Delivery::Snapshot, _) => None,
+        (Delivery::Changes, Some(_)) => state.watermark.clone(),
+        // A time of the future is somebody's mistake, and not one to wait for.
+        (Delivery::Changes, None) => {
+            let seen = greatest.map(|greatest| greatest.min(now_micros));
+            seen.max(state.watermark.as_deref().and_then(micros_of)).map(clock)
+        }
+    };
+    let state = State { watermark, moment: moment.clone(), rejected };
+    prepared.more_records.push(entry(STATE.to_owned(), &state)?);
+    prepared.notices.add(&path, findings);
+    prepared.outcome.files = 1;
+    prepared.outcome.tally = tally.clone();
+    let record =
+        FileRecord { path: path.clone(), size: 0, mtime_ms: job.now_ms, arrival, hash, tally, same_as: None, run };
+    prepared.file_records.insert(path, Some(record));
+    (prepared.rows, prepared.rejects) = (rows, staged_rejects);
+    Ok(prepared)
+}
+
+/// Whether a path is that of an extraction, and not of a file.
+fn is_ours(path: &str) -> bool {
+    path.starts_with("mysql/")
+}

@@ -1,0 +1,241 @@
+//! What servers and networks say, in our words: what happened, why, what to do; and whether trying again may help.
+
+use std::fmt;
+use std::io::ErrorKind;
+use std::time::Duration;
+
+use anyhow::Error;
+use mysql_async::{DriverError, IoError, ServerError};
+
+use crate::config::{MysqlPlace, Tls};
+use crate::error::{find, with_hint};
+
+/// A failure of a server, or of the way to it.
+#[derive(Clone, Debug)]
+pub struct ServerFailure {
+    /// What happened, without any secret.
+    pub message: String,
+    /// The server's own number for it.
+    pub code: Option<u16>,
+    /// Whether it may go well another time with nothing changed.
+    pub transient: bool,
+}
+
+impl fmt::Display for ServerFailure {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.message)
+    }
+}
+
+impl std::error::Error for ServerFailure {}
+
+/// Whether an error is one of a server or network that may go well another time with nothing changed.
+pub fn is_transient(error: &Error) -> bool {
+    find::<ServerFailure>(error).is_some_and(|failure| failure.transient)
+}
+
+/// The library's error in our words.
+pub fn explain(place: &MysqlPlace, error: mysql_async::Error) -> Error {
+    let at = shown(place);
+    let (message, code, transient, hint) = match error {
+        mysql_async::Error::Server(error) => {
+            let hint = advice(&error, place);
+            let message = format!("{at}: {}", message_of(&error));
+            (message, Some(error.code), transient_codes(error.code), hint)
+        }
+        mysql_async::Error::Io(error) => of_network(place, &at, &error),
+        mysql_async::Error::Driver(error) => of_driver(&at, &error),
+        mysql_async::Error::Other(error) => (format!("{at}: {error}"), None, false, None),
+        // The URL is parsed by `config`; the library's own message may quote what is in it.
+        mysql_async::Error::Url(_) => (format!("{at}: the address is not understood"), None, false, None),
+    };
+    let error = Error::new(ServerFailure { message, code, transient });
+    hint.into_iter().fold(error, with_hint)
+}
+
+/// The error of a server that does not answer a login.
+pub(super) fn no_answer(place: &MysqlPlace, waited: Duration) -> Error {
+    let message = format!("{}: no answer within {} s", shown(place), waited.as_secs());
+    with_hint(Error::new(ServerFailure { message, code: None, transient: true }), REACH)
+}
+
+const REACH: &str = "is the server running, is host and port right, and does a firewall let this machine through?";
+
+fn shown(place: &MysqlPlace) -> String {
+    match &place.socket {
+        Some(socket) => format!("database {} at {}", place.database, socket.display()),
+        None => format!("database {} at {}:{}", place.database, place.host, place.port),
+    }
+}
+
+/// What the server says; where a value may be quoted, only what kind of thing happened.
+fn message_of(error: &ServerError) -> String {
+    let ServerError { code, message, .. } = error;
+    match code {
+        1045 => "wrong user or password".to_owned(),
+        1040 => "the server has too many connections".to_owned(),
+        1064 => format!("the server does not understand the SQL: {message}"),
+        _ => format!("{message} (error {code})"),
+    }
+}
+
+/// Lock wait time-out, deadlock, shut-down, lost or too many connections, a table that changed under a snapshot.
+fn transient_codes(code: u16) -> bool {
+    matches!(
+        code,
+        1040 | 1053 | 1077 | 1078 | 1152 | 1158..=1161 | 1184 | 1203 | 1205 | 1213 | 1412 | 1927 | 2006 | 2013 | 4031
+    )
+}
+
+fn advice(error: &ServerError, place: &MysqlPlace) -> Option<String> {
+    let ServerError { code, message, .. } = error;
+    let user = if place.user.is_empty() { "the anonymous user" } else { &place.user };
+    Some(match code {
+        1045 => format!(
+            "log in as {user} with the same password by hand; it comes from `password_file`, or else from the URL, \
+             where special characters are percent-encoded"
+        ),
+        1044 | 1698 => format!("GRANT SELECT ON `{}`.* TO {};", place.database, account_in(message)),
+        1049 => "the database is named at the end of the URL".to_owned(),
+        1142 | 1143 => {
+            let privilege = message.split(" command denied").next().unwrap_or("SELECT");
+            let table = quoted_after(message, "for table ").or_else(|| quoted_after(message, "in table "));
+            let table = table.map_or_else(|| "*".to_owned(), |t| format!("`{}`", t.rsplit('.').next().unwrap_or(&t)));
+            format!("GRANT {privilege} ON `{}`.{table} TO {};", place.database, account_in(message))
+        }
+        1227 => "ask for the privilege that the message names; `strata doctor` shows which are needed".to_owned(),
+        1146 => "is the table's name right, and is it in this database?".to_owned(),
+        1054 => "was the column renamed or dropped? `from` names a column of another name".to_owned(),
+        1021 | 1030 | 1114 | 3675 => "free space on the server, then run again".to_owned(),
+        1153 | 1301 => "raise max_allowed_packet on the server".to_owned(),
+        1205 | 1213 => "another session holds what is needed; run again when it is done".to_owned(),
+        1040 | 1203 => "raise max_connections on the server, or lower `connections`".to_owned(),
+        1290 | 1792 | 1836 => "the server takes no writes now; is it a replica?".to_owned(),
+        3024 | 1969 => "the server ends long statements; allow this user longer ones".to_owned(),
+        3159 => "the server wants TLS: `tls = \"verify\"`".to_owned(),
+        _ => return None,
+    })
+}
+
+/// The account that a message names, as GRANT writes it.
+fn account_in(message: &str) -> String {
+    let account = message.split_once("to user ").or_else(|| message.split_once("for user ")).map(|(_, rest)| rest);
+    account.and_then(|rest| rest.split_whitespace().next()).unwrap_or("'user'@'host'").to_owned()
+}
+
+/// The quoted name after a word: `` `mall`.`user` `` and `'user'` give `mall.user` and `user`.
+fn quoted_after(message: &str, word: &str) -> Option<String> {
+    let (_, rest) = message.split_once(word)?;
+    Some(rest.split_whitespace().next()?.replace(['`', '\''], ""))
+}
+
+type Told = (String, Option<u16>, bool, Option<String>);
+
+fn of_network(place: &MysqlPlace, at: &str, error: &IoError) -> Told {
+    let IoError::Io(io) = error else { return of_tls(place, at, &error.to_string()) };
+    if io.get_ref().is_some_and(|inner| inner.is::<rustls::Error>()) {
+        return of_tls(place, at, &io.to_string());
+    }
+    let (what, hint) = match io.kind() {
+        ErrorKind::ConnectionRefused => ("connection refused".to_owned(), Some(REACH)),
+        ErrorKind::NotFound if place.socket.is_some() => ("there is no such socket".to_owned(), Some(REACH)),
+        ErrorKind::TimedOut | ErrorKind::HostUnreachable | ErrorKind::NetworkUnreachable => {
+            (format!("cannot be reached: {io}"), Some(REACH))
+        }
+        ErrorKind::UnexpectedEof | ErrorKind::ConnectionReset | ErrorKind::BrokenPipe => {
+            (format!("the connection broke: {io}"), None)
+        }
+        _ if io.to_string().contains("lookup") => (format!("the host is not known: {io}"), Some(REACH)),
+        _ => (io.to_string(), None),
+    };
+    (format!("{at}: {what}"), None, true, hint.map(str::to_owned))
+}
+
+fn of_tls(place: &MysqlPlace, at: &str, what: &str) -> Told {
+    let hint = match place.tls {
+        Tls::Verify if what.contains("UnknownIssuer") || what.contains("CaUsedAsEndEntity") => {
+            "name the authority that signed the server's certificate: `tls_ca = \"FILE.pem\"`"
+        }
+        Tls::Verify if what.contains("NotValidForName") => {
+            "the certificate is for another name: write the host in the URL as the certificate does"
+        }
+        Tls::Verify if what.contains("Expired") => "renew the server's certificate, or mend the clock of this machine",
+        _ => "does the server speak TLS 1.2 or later?",
+    };
+    (format!("{at}: TLS failed: {what}"), None, false, Some(hint.to_owned()))
+}
+
+fn of_driver(at: &str, error: &DriverError) -> Told {
+    let (what, transient, hint) = match error {
+        DriverError::ConnectionClosed => ("the connection was closed", true, None),
+        DriverError::NoClientSslFlagFromServer => {
+            ("the server has no TLS", false, Some("give the server a certificate, or write `tls = \"off\"`"))
+        }
+        DriverError::PacketTooLarge => {
+            ("a packet is larger than the server takes", false, Some("raise max_allowed_packet on the server"))
+        }
+        DriverError::PacketOutOfOrder | DriverError::UnexpectedPacket { .. } => {
+            ("the connection is out of step", true, None)
+        }
+        DriverError::UnknownAuthPlugin { name } => {
+            let what = format!("{at}: the user logs in by `{name}`, which is not supported");
+            let hint = "let it log in by caching_sha2_password (MySQL) or mysql_native_password (MariaDB)";
+            return (what, None, false, Some(hint.to_owned()));
+        }
+        // These quote rows and values.
+        DriverError::FromValue { .. } | DriverError::FromRow { .. } => ("an answer of unexpected types", false, None),
+        other => return (format!("{at}: {other}"), None, false, None),
+    };
+    (format!("{at}: {what}"), None, transient, hint.map(str::to_owned))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::error::render;
+
+    fn place() -> MysqlPlace {
+        let config = "mysql://shop:s3cret@db/mall";
+        MysqlPlace::parse(config).expect("a place")
+    }
+
+    fn told(code: u16, message: &str) -> String {
+        let error = ServerError { code, message: message.to_owned(), state: "HY000".to_owned() };
+        render(&explain(&place(), error.into()))
+    }
+
+    #[test]
+    fn a_missing_privilege_is_told_as_the_statement_that_grants_it() {
+        for (code, message, hint) in [
+            (
+                1142,
+                "SELECT command denied to user 'shop'@'10.0.0.7' for table `mall`.`user`",
+                "GRANT SELECT ON `mall`.`user` TO 'shop'@'10.0.0.7';",
+            ),
+            (
+                1142,
+                "INSERT command denied to user 'shop'@'%' for table 'user'",
+                "GRANT INSERT ON `mall`.`user` TO 'shop'@'%';",
+            ),
+            (1044, "Access denied for user 'shop'@'%' to database 'mall'", "GRANT SELECT ON `mall`.* TO 'shop'@'%';"),
+        ] {
+            assert!(told(code, message).contains(hint), "{}", told(code, message));
+        }
+    }
+
+    #[test]
+    fn a_wrong_password_is_told_without_it() {
+        let text = told(1045, "Access denied for user 'shop'@'db' (using password: YES)");
+        assert!(text.starts_with("error: database mall at db:3306: wrong user or password\n hint: log in"), "{text}");
+        assert!(!text.contains("s3cret"));
+    }
+
+    #[test]
+    fn only_what_may_go_well_another_time_is_transient() {
+        let transient = |code| {
+            let error = ServerError { code, message: String::new(), state: String::new() };
+            is_transient(&explain(&place(), error.into()).context("more"))
+        };
+        assert!(transient(1213) && transient(1205) && !transient(1146) && !transient(1045));
+    }
+}

@@ -1,0 +1,172 @@
+//! Sessions with a MySQL or MariaDB server: logging in, how the session is set, and what goes wrong, in words.
+//!
+//! Used by ingest (reading a source) and by export (writing a target). Knows nothing of tables, days or lakes. The
+//! password is revealed to the library that logs in and appears in no message.
+
+mod errors;
+mod facts;
+mod login;
+mod zone;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use anyhow::{Context, Result};
+use mysql_async::prelude::Queryable;
+use mysql_async::{Conn, Row, Value};
+
+pub use errors::{ServerFailure, explain, is_transient};
+pub use facts::{Facts, Flavor, Grants};
+pub use zone::SessionZone;
+
+use crate::config::MysqlPlace;
+use crate::date::Zone;
+
+/// How long a server may take to answer a login.
+const LOGIN_TIMEOUT: Duration = Duration::from_secs(20);
+
+/// What every session is set to; the server's own defaults differ from one to the next.
+const SETTINGS: [&str; 4] = [
+    "set names utf8mb4",
+    "set session transaction isolation level repeatable read",
+    // Strict: what does not fit is an error and never a shortened value.
+    "set session sql_mode = 'STRICT_ALL_TABLES,NO_ZERO_IN_DATE,NO_ZERO_DATE,ERROR_FOR_DIVISION_BY_ZERO,\
+     NO_ENGINE_SUBSTITUTION'",
+    // We read as fast as we can encode, and write as fast as we compute; neither is a reason to be cut off.
+    "set session net_write_timeout = 3600, net_read_timeout = 3600, wait_timeout = 28800",
+];
+
+/// A server that sessions can be had with: where it is, and on which zone's clock it shall answer.
+#[derive(Clone, Debug)]
+pub struct Server {
+    place: Arc<MysqlPlace>,
+    zone: Zone,
+}
+
+impl Server {
+    /// The server of a place, for a warehouse of a zone.
+    pub fn new(place: &MysqlPlace, zone: Zone) -> Self {
+        Self { place: Arc::new(place.clone()), zone }
+    }
+
+    /// Where it is.
+    pub fn place(&self) -> &MysqlPlace {
+        &self.place
+    }
+
+    /// Logs in and sets the session.
+    ///
+    /// # Errors
+    /// When the password file cannot be used, the server cannot be reached, or it refuses; each with its cause.
+    pub async fn connect(&self) -> Result<Session> {
+        let options = login::options(&self.place)?;
+        let login = tokio::time::timeout(LOGIN_TIMEOUT, Conn::new(options)).await;
+        let conn = match login {
+            Ok(conn) => conn.map_err(|error| explain(&self.place, error))?,
+            Err(_) => return Err(errors::no_answer(&self.place, LOGIN_TIMEOUT)),
+        };
+        let mut session = Session { conn, place: Arc::clone(&self.place), zone: SessionZone::Named };
+        for setting in SETTINGS {
+            session.execute(setting).await?;
+        }
+        session.zone = zone::set(&mut session, self.zone).await?;
+        Ok(session)
+    }
+}
+
+/// A session: logged in, strict, in utf8mb4, at repeatable read, on the business zone's clock.
+pub struct Session {
+    conn: Conn,
+    place: Arc<MysqlPlace>,
+    zone: SessionZone,
+}
+
+impl Session {
+    /// The connection, for what this module has no word for; its errors go through [`Session::explain`].
+    pub fn conn(&mut self) -> &mut Conn {
+        &mut self.conn
+    }
+
+    /// Where it leads.
+    pub fn place(&self) -> &MysqlPlace {
+        &self.place
+    }
+
+    /// On which clock TIMESTAMPs come.
+    pub fn zone(&self) -> SessionZone {
+        self.zone
+    }
+
+    /// The server's number of this session, as its process list shows it.
+    pub fn id(&self) -> u32 {
+        self.conn.id()
+    }
+
+    /// An error of the connection in our words.
+    pub fn explain(&self, error: mysql_async::Error) -> anyhow::Error {
+        explain(&self.place, error)
+    }
+
+    /// Executes a statement that gives no rows.
+    ///
+    /// # Errors
+    /// What the server says, in our words.
+    pub async fn execute(&mut self, sql: impl AsRef<str>) -> Result<()> {
+        let done = self.conn.query_drop(sql.as_ref()).await;
+        done.map_err(|error| self.explain(error))
+    }
+
+    /// Executes a question; its rows as text, NULL as `None`. For answers of a few rows.
+    ///
+    /// # Errors
+    /// What the server says, in our words.
+    pub async fn texts(&mut self, sql: impl AsRef<str>) -> Result<Vec<Vec<Option<String>>>> {
+        let rows: Vec<Row> = self.conn.query(sql.as_ref()).await.map_err(|error| self.explain(error))?;
+        Ok(rows.into_iter().map(|row| row.unwrap_raw().into_iter().map(|v| v.and_then(text)).collect()).collect())
+    }
+
+    /// The first row of an answer, as text.
+    ///
+    /// # Errors
+    /// What the server says, in our words; or when there is no row.
+    pub async fn first(&mut self, sql: impl AsRef<str>) -> Result<Vec<Option<String>>> {
+        let rows = self.texts(sql.as_ref()).await?;
+        rows.into_iter().next().with_context(|| format!("the server gives no answer to `{}`", sql.as_ref()))
+    }
+
+    /// Says good-bye; a session that is dropped is closed as well, without waiting for it.
+    pub async fn close(self) {
+        // The server notices a closed connection by itself.
+        let _ = self.conn.disconnect().await;
+    }
+}
+
+fn text(value: Value) -> Option<String> {
+    match value {
+        Value::NULL => None,
+        Value::Bytes(bytes) => Some(String::from_utf8_lossy(&bytes).into_owned()),
+        // The text protocol gives bytes only; what else there may be is written as SQL writes it.
+        other => Some(other.as_sql(true).trim_matches('\'').to_owned()),
+    }
+}
+
+/// A name as SQL quotes it.
+pub fn quoted(name: &str) -> String {
+    format!("`{}`", name.replace('`', "``"))
+}
+
+/// A text as SQL quotes it.
+pub fn literal(text: &str) -> String {
+    format!("'{}'", text.replace('\\', "\\\\").replace('\'', "''"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_and_texts_are_quoted() {
+        assert_eq!(quoted("a`b"), "`a``b`");
+        assert_eq!(literal("it's \\"), "'it''s \\\\'");
+    }
+}

@@ -1,0 +1,432 @@
+//! Reading the order database itself: what lands is what is there, at one moment, no row missing or double.
+
+mod server;
+mod shop;
+
+use std::fs;
+use std::path::PathBuf;
+
+use server::{CANARY, Database};
+use shop::{Shop, exports};
+
+/// A project that reads the database, beside the simulated shop's logs.
+fn reading(database: &Database, options: &[&str]) -> Shop {
+    let shop = Shop::sample(options);
+    shop.edit("conf/warehouse.toml", "url = \"in/orders\"", &format!("url = \"{}\"", database.url()));
+    shop
+}
+
+/// What a query says, as CSV.
+fn asked(shop: &Shop, sql: &str) -> String {
+    shop.succeeds(&["query", "--quiet", "--format", "csv", sql])
+}
+
+fn seen_by_nobody(shop: &Shop, said: &str) {
+    assert!(!said.contains(CANARY), "{said}");
+    let mut folders = vec![PathBuf::from(shop.path("target")), PathBuf::from(shop.path("warehouse"))];
+    while let Some(folder) = folders.pop() {
+        for entry in fs::read_dir(&folder).into_iter().flatten().flatten() {
+            if entry.path().is_dir() {
+                folders.push(entry.path());
+            } else {
+                let bytes = fs::read(entry.path()).expect("a file");
+                let found = memchr::memmem::find(&bytes, CANARY.as_bytes());
+                assert!(found.is_none(), "{}", entry.path().display());
+            }
+        }
+    }
+}
+
+#[test]
+fn ten_days_read_from_the_database_equal_the_same_days_read_from_extracts() {
+    let options = ["--days", "10", "--devices", "6", "--events", "12", "--orders", "8"];
+    let files = Shop::sample(&options);
+    let database = Database::new("ten_days").with_mall();
+    let live = reading(&database, &options);
+    let mut said = String::new();
+    for day in 1..=10 {
+        let day = format!("2026-01-{day:02}");
+        database.lay(&PathBuf::from(files.path(&format!("in/orders/{day}"))));
+        said.push_str(&live.succeeds(&["ingest", "orders", "--to", &day]));
+    }
+    said.push_str(&live.succeeds(&["run", "--to", "2026-01-10"]));
+    files.succeeds(&["run", "--quiet", "--to", "2026-01-10"]);
+    assert_eq!(exports(&live), exports(&files));
+    for (table, columns) in [
+        ("user", "user_id, user_name, user_gender, user_birthday, e_mail, mobile, register_time, is_blacklist"),
+        ("user_addr", "addr_id, user_id, addr_name, order_flag, user_name, mobile"),
+        ("goods_info", "goods_id, goods_no, goods_name, curr_price, third_category_id, goods_desc, create_time"),
+        ("user_order", "order_id, order_date, user_id, order_money, order_type, order_status, pay_id, update_time"),
+        ("order_item", "order_id, goods_id, goods_amount, curr_price, create_time"),
+        ("order_delivery", "order_id, addr_id, user_id, carriage_money, create_time"),
+        ("payment_flow", "pay_id, order_id, trade_no, pay_money, pay_type, pay_time"),
+    ] {
+        let sql = format!("select dt, arrival_dt, {columns} from ods_{table} order by 1, 2, 3, 4, 5, 6");
+        assert_eq!(asked(&live, &sql), asked(&files, &sql), "{table}");
+    }
+    let again = live.succeeds(&["run", "--to", "2026-01-10"]);
+    assert!(again.contains("nothing new"), "{again}");
+    seen_by_nobody(&live, &said);
+}
+
+/// A small shop of a day on the server, and a project that reads it.
+fn small(name: &str) -> (Database, Shop) {
+    let options = ["--days", "1", "--devices", "4", "--events", "8", "--orders", "6"];
+    let database = Database::new(name).with_mall();
+    let shop = reading(&database, &options);
+    database.lay(&PathBuf::from(shop.path("in/orders/2026-01-01")));
+    (database, shop)
+}
+
+/// The sum of a column over the latest versions that landed.
+fn latest_sum(table: &str, key: &str, money: &str, changed: &str) -> String {
+    format!(
+        "(select sum({money}) as total from (select {money}, row_number() over (partition by {key} order by {changed} desc, \
+         arrival_dt desc, file desc, row_number desc) as n from ods_{table}) where n = 1)"
+    )
+}
+
+#[test]
+fn transfers_between_two_tables_never_show_half_done() {
+    let (database, shop) = small("transfers");
+    database.root(
+        "delete from user_order; delete from payment_flow;
+         insert into user_order select seq, '2026-01-01 10:00:00', 1, 100, 0, 1, seq, '2026-01-01 10:00:00' from seq_1_to_50;
+         insert into payment_flow select seq, seq, seq, 100, 1, '2026-01-01 10:00:00' from seq_1_to_50",
+    );
+    let stop = std::sync::Arc::new(std::sync::atomic::AtomicBool::new(false));
+    let writers: Vec<_> = (0..3_u64)
+        .map(|seed| {
+            let (url, stop) = (database.url(), std::sync::Arc::clone(&stop));
+            std::thread::spawn(move || transfer(&url, seed, &stop))
+        })
+        .collect();
+    let rounds = if std::env::var_os("STRATA_TEST_LONG").is_some() { 100 } else { 10 };
+    let orders = latest_sum("user_order", "order_id", "order_money", "update_time");
+    let payments = latest_sum("payment_flow", "pay_id", "pay_money", "pay_time");
+    let sql = format!("select o.total + p.total as total from {orders} o cross join {payments} p");
+    for round in 0..rounds {
+        shop.succeeds(&["ingest", "orders", "--quiet"]);
+        assert_eq!(asked(&shop, &sql), "total\n10000.00\n", "round {round}");
+    }
+    stop.store(true, std::sync::atomic::Ordering::Relaxed);
+    let transfers: u64 = writers.into_iter().map(|writer| writer.join().expect("ends")).sum();
+    assert!(transfers > rounds * 5, "{transfers} transfers went on meanwhile");
+}
+
+/// Moves money between orders and payments, each move one transaction; how many there were.
+fn transfer(url: &str, seed: u64, stop: &std::sync::atomic::AtomicBool) -> u64 {
+    use mysql_async::prelude::Queryable;
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
+    runtime.block_on(async {
+        let mut session = mysql_async::Conn::from_url(format!("{url}?prefer_socket=false")).await.expect("logs in");
+        let (mut done, mut state) = (0, seed + 1);
+        while !stop.load(std::sync::atomic::Ordering::Relaxed) {
+            state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+            let (from, to, amount) = ((state >> 33) % 50 + 1, (state >> 41) % 50 + 1, (state >> 50) % 20);
+            // Always the orders first, so that no two wait for one another.
+            for sql in [
+                "start transaction".to_owned(),
+                format!("update user_order set order_money = order_money - {amount}, update_time = now() where order_id = {from}"),
+                format!("update payment_flow set pay_money = pay_money + {amount}, pay_time = now() where pay_id = {to}"),
+            ] {
+                session.query_drop(sql).await.expect("is done");
+            }
+            session.query_drop("commit").await.expect("is done");
+            done += 1;
+        }
+        done
+    })
+}
+
+#[test]
+fn rows_committed_later_than_they_are_stamped_are_neither_missed_nor_doubled() {
+    let (database, shop) = small("late");
+    database.root("delete from payment_flow");
+    let stop = std::sync::Arc::new(std::sync::atomic::AtomicBool::new(false));
+    let writers: Vec<_> = (0..4_u64)
+        .map(|writer| {
+            let (url, stop) = (database.url(), std::sync::Arc::clone(&stop));
+            std::thread::spawn(move || commit_late(&url, writer, &stop))
+        })
+        .collect();
+    for _ in 0..6 {
+        shop.succeeds(&["ingest", "orders", "--quiet"]);
+    }
+    stop.store(true, std::sync::atomic::Ordering::Relaxed);
+    let written: u64 = writers.into_iter().map(|writer| writer.join().expect("ends")).sum();
+    let said = shop.succeeds(&["ingest", "orders"]);
+    assert!(said.contains("unchanged"), "the overlap was read again:\n{said}");
+    let landed = asked(&shop, "select count(*) as rows, count(distinct pay_id) as keys from ods_payment_flow");
+    assert_eq!(landed, format!("rows,keys\n{written},{written}\n"));
+    assert!(written > 20, "{written} rows were written meanwhile");
+    let again = shop.succeeds(&["ingest", "orders"]);
+    assert!(again.contains("nothing new"), "{again}");
+}
+
+/// Inserts payments stamped up to a minute ago, and commits each a while after.
+fn commit_late(url: &str, writer: u64, stop: &std::sync::atomic::AtomicBool) -> u64 {
+    use mysql_async::prelude::Queryable;
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
+    runtime.block_on(async {
+        let mut session = mysql_async::Conn::from_url(format!("{url}?prefer_socket=false")).await.expect("logs in");
+        session.query_drop("set time_zone = '+08:00'").await.expect("is done");
+        let mut done = 0;
+        while !stop.load(std::sync::atomic::Ordering::Relaxed) {
+            let (id, age, wait) = (writer * 1_000_000 + done, done * 7 % 61, done * 13 % 60);
+            session.query_drop("start transaction").await.expect("is done");
+            let row = format!("insert into payment_flow values ({id}, 1, 1, 1.00, 1, now() - interval {age} second)");
+            session.query_drop(row).await.expect("is done");
+            tokio::time::sleep(std::time::Duration::from_millis(wait)).await;
+            session.query_drop("commit").await.expect("is done");
+            done += 1;
+        }
+        done
+    })
+}
+
+#[test]
+fn every_type_lands_exactly_as_a_column_taken_up() {
+    let (database, shop) = small("types");
+    let columns = [
+        ("c_tiny", "tinyint(1)", "-128", "-128"),
+        ("c_utiny", "tinyint unsigned", "255", "255"),
+        ("c_uint", "int unsigned", "4294967295", "4294967295"),
+        ("c_big", "bigint", "-9223372036854775808", "-9223372036854775808"),
+        ("c_ubig", "bigint unsigned", "18446744073709551615", "18446744073709551615"),
+        (
+            "c_dec",
+            "decimal(38,10)",
+            "-1234567890123456789012345678.0123456789",
+            "-1234567890123456789012345678.0123456789",
+        ),
+        ("c_wide", "decimal(65,30)", "1.000000000000000000000000000001", "1.000000000000000000000000000001"),
+        ("c_bit1", "bit(1)", "b'1'", "true"),
+        ("c_bit33", "bit(33)", "b'100000000000000000000000000000001'", "4294967297"),
+        ("c_bit64", "bit(64)", "18446744073709551615", "18446744073709551615"),
+        ("c_year", "year", "2155", "2155"),
+        ("c_enum", "enum('a','b,c','ü')", "'b,c'", "\"b,c\""),
+        ("c_set", "set('x','y')", "'y,x'", "\"x,y\""),
+        ("c_json", "json", "'{\"k\": [1, 2]}'", "\"{\"\"k\"\": [1, 2]}\""),
+        ("c_time", "time(6)", "'-838:59:59'", "-838:59:59"),
+        ("c_date", "date", "'9999-12-31'", "9999-12-31"),
+        ("c_dt6", "datetime(6)", "'1969-12-31 23:59:59.999999'", "1969-12-31 23:59:59.999999"),
+        // An instant, written at UTC: on the business clock it is eight hours later.
+        ("c_ts", "timestamp(3) null", "'2026-01-01 00:00:00.125'", "2026-01-01 08:00:00.125"),
+        ("c_float", "float", "0.1", "0.1"),
+        ("c_double", "double", "0.1", "0.1"),
+        ("c_text", "mediumtext", "'𝄞 漢字 😀'", "𝄞 漢字 😀"),
+        ("c_bin", "varbinary(8)", "x'00ff80'", "00ff80"),
+        ("c_null", "int", "null", ""),
+    ];
+    let defined: Vec<String> = columns.iter().map(|(name, kind, ..)| format!("add column {name} {kind}")).collect();
+    database.root(&format!("alter table goods_info {}", defined.join(", ")));
+    let set: Vec<String> = columns.iter().map(|(name, _, value, _)| format!("{name} = {value}")).collect();
+    database.root(&format!("set time_zone = '+00:00'; update goods_info set {}", set.join(", ")));
+    let said = shop.succeeds(&["ingest", "orders", "--to", "2026-01-01"]);
+    assert!(said.contains("column `c_ubig` is not declared; it is taken up as Decimal128(20, 0)"), "{said}");
+    let names: Vec<&str> = columns.iter().map(|(name, ..)| *name).collect();
+    let expected: Vec<&str> = columns.iter().map(|(.., landed)| *landed).collect();
+    let landed = asked(&shop, &format!("select distinct {} from ods_goods_info", names.join(", ")));
+    assert_eq!(landed, format!("{}\n{}\n", names.join(","), expected.join(",")));
+    // Nothing changed: nothing is said or done again. A file extract beside does not take the columns away.
+    let again = shop.succeeds(&["ingest", "orders", "--to", "2026-01-01"]);
+    assert!(again.contains("nothing new") && !again.contains("taken up"), "{again}");
+    shop.edit("conf/warehouse.toml", &database.url(), "in/orders");
+    shop.succeeds(&["ingest", "orders"]);
+    assert_eq!(asked(&shop, "select count(distinct c_ubig) as n from ods_goods_info"), "n\n1\n");
+}
+
+#[test]
+fn zero_dates_become_null_counted_by_column_and_impossible_ones_are_rejected() {
+    let (database, shop) = small("zero_dates");
+    database.root(
+        "set sql_mode = 'ALLOW_INVALID_DATES';
+         update user_order set update_time = '0000-00-00 00:00:00' limit 2;
+         update payment_flow set pay_time = '2026-02-31 00:00:00' limit 1",
+    );
+    let said = shop.succeeds(&["ingest", "orders"]);
+    assert!(said.contains("user_order.update_time: 2 zero dates (0000-00-00) became NULL"), "{said}");
+    assert!(
+        said.contains("payment_flow: 1 of") && said.contains("column `pay_time`: not a day of the calendar"),
+        "{said}"
+    );
+    let rejected = asked(&shop, "select table_name, reason, row_number from ods_reject");
+    assert!(rejected.contains("ods_payment_flow,bad_type,"), "{rejected}");
+    // The same bad row once more is nothing new.
+    shop.succeeds(&["ingest", "orders"]);
+    assert_eq!(asked(&shop, "select table_name, reason, row_number from ods_reject"), rejected);
+}
+
+#[test]
+fn a_table_that_drifted_lands_nothing_and_says_which_column() {
+    let (database, shop) = small("drift");
+    shop.succeeds(&["ingest", "orders", "--quiet", "--to", "2026-01-01"]);
+    let rows = |table: &str| asked(&shop, &format!("select count(*) as n from ods_{table}"));
+    let before = rows("payment_flow");
+    database.root(
+        "alter table payment_flow modify pay_money double; alter table order_item drop column goods_amount;
+         alter table user_addr rename to user_address; alter table goods_info rename column goods_name to goods_title;
+         insert into payment_flow values (1, 1, 1, 1, 1, now())",
+    );
+    let (code, said) = shop.runs(&["ingest", "orders", "--to", "2026-01-02"]);
+    assert_eq!(code, 1, "{said}");
+    for part in [
+        "table `payment_flow`: column `pay_money` is a FLOAT or DOUBLE, which cannot be read as money, decimal(18,2)",
+        "table `order_item`: column `goods_amount` is not there",
+        "table `user_addr`: database t_drift",
+        "Table 't_drift.user_addr' doesn't exist",
+        "table `goods_info`: column `goods_name` is not there",
+    ] {
+        assert!(said.contains(part), "`{part}` in:\n{said}");
+    }
+    assert_eq!(rows("payment_flow"), before);
+    assert_eq!(asked(&shop, "select max(dt) as dt from ods_user"), "dt\n2026-01-02\n", "the others landed");
+    // A name of its own mends it.
+    shop.edit("conf/sources/orders.toml", "{ name = \"goods_name\"", "{ name = \"goods_name\", from = \"goods_title\"");
+    let (_, said) = shop.runs(&["ingest", "orders", "--to", "2026-01-02"]);
+    assert!(!said.contains("table `goods_info`"), "{said}");
+    assert_eq!(asked(&shop, "select max(dt) as dt from ods_goods_info"), "dt\n2026-01-02\n");
+}
+
+#[test]
+fn refusals_of_the_server_are_told_with_what_to_do() {
+    let (database, shop) = small("refusals");
+    database.root(
+        "revoke all on t_refusals.* from 't_refusals'@'%';
+         grant select on t_refusals.user_order to 't_refusals'@'%'",
+    );
+    let (code, said) = shop.runs(&["ingest", "orders"]);
+    assert_eq!(code, 1, "{said}");
+    assert!(said.contains("GRANT SELECT ON `t_refusals`.`order_item` TO 't_refusals'@'"), "{said}");
+    assert!(asked(&shop, "select count(*) > 0 as landed from ods_user_order").contains("true"));
+    let (_, hidden) = shop.runs(&[
+        "ingest",
+        "orders",
+        "--set",
+        &format!("sources.orders.url={}", database.url_of(&format!("t_refusals:{CANARY}x"), "127.0.0.1")),
+    ]);
+    assert!(hidden.contains("wrong user or password"), "{hidden}");
+    let closed = format!("sources.orders.url=mysql://u:{CANARY}@127.0.0.1:1/x");
+    // Doctor and plan do not fail of it.
+    shop.succeeds(&["plan", "--set", &closed]);
+    let (_, examined) = shop.runs(&["doctor", "--set", &closed]);
+    seen_by_nobody(&shop, &format!("{said}{hidden}{examined}"));
+}
+
+#[test]
+fn a_range_is_read_again_and_a_select_stands_for_its_table() {
+    let (database, shop) = small("range");
+    shop.succeeds(&["ingest", "orders", "--quiet"]);
+    // A row that was changed behind the change time's back, long before the watermark.
+    database.root(
+        "insert into payment_flow values (1, 1, 1, 1, 1, now());
+         update payment_flow set pay_type = 77 where pay_time < '2026-01-02'",
+    );
+    let changed = "select count(*) as n from ods_payment_flow where pay_type = 77";
+    shop.succeeds(&["ingest", "orders", "--quiet"]);
+    shop.succeeds(&["ingest", "orders", "--quiet"]);
+    let missed = asked(&shop, changed);
+    shop.succeeds(&["ingest", "orders", "--quiet", "--from", "2026-01-01", "--to", "2026-01-02"]);
+    let found = asked(&shop, changed);
+    let all = database.root("select count(*) from payment_flow where pay_type = 77");
+    assert_eq!(found, format!("n\n{all}"), "and before {missed}");
+    shop.edit(
+        "conf/sources/orders.toml",
+        "name = \"category_code\"\n",
+        "name = \"category_code\"\nselect = \"\"\"select c.*, 7 as seven from category_code c where third_category_id < 10200\"\"\"\n",
+    );
+    shop.succeeds(&["ingest", "orders", "--quiet", "--to", "today"]);
+    let seen = "select max(third_category_id) < 10200 as small, max(seven) as seven from ods_category_code \
+                where dt = (select max(dt) from ods_category_code)";
+    assert_eq!(asked(&shop, seen), "small,seven\ntrue,7\n");
+}
+
+#[test]
+fn a_large_table_is_read_in_parts_that_are_numbered_in_the_order_of_the_key() {
+    let (database, shop) = small("parts");
+    database.root(
+        "delete from order_item;
+         insert into order_item select seq div 2 + 7, seq, 1, seq / 100, '2026-01-01' + interval seq div 1000 hour
+         from seq_1_to_450000; analyze table order_item",
+    );
+    let said = shop.succeeds(&["ingest", "orders", "--to", "2026-01-01"]);
+    assert!(said.contains("over 2 connections") && said.contains("450,000"), "{said}");
+    let sql = "select count(*) as n, count(distinct row_number) as numbers, max(row_number) as last, sum(curr_price) as money, \
+               count(*) filter (where goods_id <> row_number) as out_of_order from ods_order_item";
+    assert_eq!(asked(&shop, sql), "n,numbers,last,money,out_of_order\n450000,450000,450000,1012502250.00,0\n");
+}
+
+#[test]
+fn an_extraction_whose_connection_breaks_begins_anew() {
+    let (database, shop) = small("broken");
+    database.root(
+        "delete from payment_flow;
+         insert into payment_flow select seq, 1, 1, 1, 1, '2026-01-01' from seq_1_to_400000",
+    );
+    let mut slow =
+        shop.command(&["ingest", "orders", "--to", "2026-01-01", "--set", "sources.orders.rows_per_second=100000"]);
+    let slow = slow.stderr(std::process::Stdio::piped()).spawn().expect("starts");
+    // While it reads: its sessions are in the process list, one of them busy with the large table.
+    let busy = "select group_concat('kill ', id separator ';') from information_schema.processlist \
+                where user = 't_broken' and info like '%from `payment_flow`%order by%'";
+    let kill = loop {
+        let found = database.root(busy);
+        if found.trim() != "NULL" {
+            break found;
+        }
+        std::thread::sleep(std::time::Duration::from_millis(5));
+    };
+    database.root(kill.trim());
+    let done = slow.wait_with_output().expect("ends");
+    let said = String::from_utf8_lossy(&done.stderr);
+    assert!(done.status.success() && said.contains("; again in 1 s"), "{said}");
+    let landed = asked(&shop, "select count(*) as n, count(distinct pay_id) as keys from ods_payment_flow");
+    assert_eq!(landed, "n,keys\n400000,400000\n");
+}
+
+/// A server of its own, stopped with the test.
+struct OwnServer(tempfile::TempDir);
+
+impl OwnServer {
+    fn start(options: &str) -> (Self, String) {
+        let server = Self(tempfile::tempdir().expect("a folder"));
+        let said = server.script("start", options);
+        let url = said.lines().find_map(|line| line.strip_prefix("export STRATA_TEST_MYSQL=")).expect("its address");
+        (server, url.replace('\\', ""))
+    }
+
+    fn script(&self, word: &str, options: &str) -> String {
+        let done = std::process::Command::new(concat!(env!("CARGO_MANIFEST_DIR"), "/scripts/mariadb"))
+            .args([word, &self.0.path().join("server").to_string_lossy()])
+            .env("STRATA_MARIADB_OPTIONS", options)
+            .output()
+            .expect("starts");
+        assert!(done.status.success(), "{}", String::from_utf8_lossy(&done.stderr));
+        String::from_utf8(done.stdout).expect("UTF-8")
+    }
+}
+
+impl Drop for OwnServer {
+    fn drop(&mut self) {
+        self.script("stop", "");
+    }
+}
+
+#[test]
+fn without_a_binary_log_a_short_lock_aligns_the_connections_or_one_reads_alone() {
+    let (_server, url) = OwnServer::start("--skip-log-bin");
+    let options = ["--days", "1", "--devices", "4", "--events", "8", "--orders", "6"];
+    let database = Database::at(&url, "no_log");
+    database.root("grant all on t_no_log.* to 't_no_log'@'%'");
+    let database = database.with_mall();
+    let shop = reading(&database, &options);
+    database.lay(&PathBuf::from(shop.path("in/orders/2026-01-01")));
+    let alone = shop.succeeds(&["ingest", "orders", "--to", "2026-01-01"]);
+    assert!(alone.contains("over 1 connection") && alone.contains("GRANT RELOAD ON *.* TO 't_no_log'@'%';"), "{alone}");
+    database.root("grant reload on *.* to 't_no_log'@'%'");
+    let locked = shop.succeeds(&["ingest", "orders", "--to", "2026-01-02"]);
+    assert!(locked.contains("over 2 connections"), "{locked}");
+    // Nobody is left waiting.
+    database.root("update user_order set order_money = 1 limit 1");
+}
