@@ -417,7 +417,7 @@ impl Drop for OwnServer {
 fn without_a_binary_log_a_short_lock_aligns_the_connections_or_one_reads_alone() {
     let (_server, url) = OwnServer::start("--skip-log-bin");
     let options = ["--days", "1", "--devices", "4", "--events", "8", "--orders", "6"];
-    let database = Database::at(&url, "no_log");
+    let database = Database::of_url(&url, "no_log");
     database.root("grant all on t_no_log.* to 't_no_log'@'%'");
     let database = database.with_mall();
     let shop = reading(&database, &options);

@@ -1,5 +1,6 @@
 //! `strata doctor`: what is wrong with a project and its machine, and what to do about it. Changes nothing.
 
+mod database;
 mod machine;
 
 use std::fmt::Write;
@@ -92,7 +93,7 @@ fn examine(session: &Session, config: &Config) -> Result<Vec<Finding>> {
     let mut findings = vec![configuration(config)];
     findings.push(machine::clock(config, session.now_ms));
     for (name, source) in &config.sources {
-        findings.push(source_at(&format!("source {name}"), &source.location, session.now_ms));
+        findings.extend(source_at(&format!("source {name}"), &source.location, session.now_ms));
     }
     match &config.lake {
         Location::Local(folder) => {
@@ -101,7 +102,9 @@ fn examine(session: &Session, config: &Config) -> Result<Vec<Finding>> {
         }
         other => findings.push(Finding::odd("lake", format!("{other}: not examined"), "the next run will tell")),
     }
-    findings.extend(config.exports.iter().map(|(name, target)| export_to(&format!("export {name}"), target)));
+    findings.extend(config.exports.iter().filter_map(|(name, target)| export_to(&format!("export {name}"), target)));
+    let context = session.context(config.clone());
+    findings.extend(session.block_on(&context, async { Ok(database::examine(config).await) })?);
     findings.push(machine::memory(config.resources.memory));
     findings.push(lock(&config.lake));
     match operations::vitals(session, config.clone()) {
@@ -125,8 +128,8 @@ fn configuration(config: &Config) -> Finding {
     Finding::fine("configuration", text)
 }
 
-fn source_at(subject: &str, location: &Location, now_ms: i64) -> Finding {
-    match location {
+fn source_at(subject: &str, location: &Location, now_ms: i64) -> Option<Finding> {
+    Some(match location {
         Location::Local(folder) => {
             let shown = folder.display();
             match machine::census(folder) {
@@ -143,14 +146,14 @@ fn source_at(subject: &str, location: &Location, now_ms: i64) -> Finding {
                 Ok(census) => Finding::fine(subject, format!("{shown}: {census}")),
             }
         }
-        Location::Object(_) | Location::Mysql(_) => {
-            Finding::odd(subject, format!("{location}: not examined"), "the next run will tell")
-        }
-    }
+        Location::Object(_) => Finding::odd(subject, format!("{location}: not examined"), "the next run will tell"),
+        // See `database`.
+        Location::Mysql(_) => return None,
+    })
 }
 
-fn export_to(subject: &str, target: &ExportTarget) -> Finding {
-    match target {
+fn export_to(subject: &str, target: &ExportTarget) -> Option<Finding> {
+    Some(match target {
         ExportTarget::Sqlite(file) => match machine::sqlite_header(file) {
             Ok(true) => machine::writable(subject, file.parent().unwrap_or(Path::new("/"))),
             Ok(false) => {
@@ -159,8 +162,9 @@ fn export_to(subject: &str, target: &ExportTarget) -> Finding {
             }
             Err(e) => Finding::failed(subject, &e),
         },
-        ExportTarget::Mysql(_) => Finding::odd(subject, format!("{target}: not examined"), "the next run will tell"),
-    }
+        // See `database`.
+        ExportTarget::Mysql(_) => return None,
+    })
 }
 
 fn lock(lake: &Location) -> Finding {
@@ -256,7 +260,8 @@ FAIL  export         refused
     #[test]
     fn a_missing_source_folder_is_wrong_and_an_empty_one_odd() {
         let folder = tempfile::tempdir().expect("a folder");
-        let at = |path: &Path| source_at("source", &Location::Local(path.to_path_buf()), i64::MAX / 2);
+        let at =
+            |path: &Path| source_at("source", &Location::Local(path.to_path_buf()), i64::MAX / 2).expect("a finding");
         assert_eq!(at(&folder.path().join("no")).grade, Grade::Wrong);
         assert_eq!(at(folder.path()).grade, Grade::Odd);
         std::fs::create_dir(folder.path().join("2026-01-01")).expect("made");
@@ -269,8 +274,10 @@ FAIL  export         refused
     fn a_text_file_in_the_place_of_a_database_is_wrong() {
         let folder = tempfile::tempdir().expect("a folder");
         let file = folder.path().join("metrics.db");
-        assert_eq!(export_to("export", &ExportTarget::Sqlite(file.clone())).grade, Grade::Fine);
+        let found =
+            |file: &Path| export_to("export", &ExportTarget::Sqlite(file.to_path_buf())).map(|found| found.grade);
+        assert_eq!(found(&file), Some(Grade::Fine));
         std::fs::write(&file, "dear diary").expect("written");
-        assert_eq!(export_to("export", &ExportTarget::Sqlite(file)).grade, Grade::Wrong);
+        assert_eq!(found(&file), Some(Grade::Wrong));
     }
 }

@@ -4,6 +4,7 @@ use anyhow::Result;
 use arrow::array::RecordBatch;
 
 use super::args::{Days, Selection};
+use super::output;
 use super::session::Session;
 use super::summary::summary;
 use crate::config::Config;
@@ -36,6 +37,8 @@ pub fn request(
 pub fn run(session: &Session, config: Config, request: &RunRequest) -> Result<Exit> {
     let context = session.context(config);
     let report = session.block_on(&context, run::run(&context, request))?;
+    let differences = report.differences.iter().map(|d| format!("{}: {}\n", d.export, d.text));
+    output::print(&differences.collect::<String>())?;
     summary(&report).lines().for_each(|line| session.terminal.note(line));
     Ok(report.exit(session.strict))
 }

@@ -106,6 +106,7 @@ mod tests {
             sources: Vec::new(),
             models: Vec::new(),
             exports: Vec::new(),
+            differences: Vec::new(),
             warnings: Vec::new(),
             failures: Vec::new(),
         }

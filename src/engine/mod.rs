@@ -20,6 +20,7 @@ use datafusion::execution::context::{SessionConfig, SessionContext, SessionState
 use datafusion::execution::memory_pool::{FairSpillPool, TrackConsumersPool};
 use datafusion::execution::runtime_env::{RuntimeEnv, RuntimeEnvBuilder};
 use datafusion::execution::session_state::SessionStateBuilder;
+use datafusion::physical_plan::SendableRecordBatchStream;
 use datafusion::prelude::SQLOptions;
 
 pub use functions::{Calendar, register_calendar};
@@ -102,6 +103,15 @@ impl Engine {
             .build();
         SessionContext::new_with_state(state)
     }
+}
+
+/// The rows of a query as they are computed.
+///
+/// # Errors
+/// When the SQL is wrong, or would change something.
+pub async fn query_stream(session: &SessionContext, sql: &str) -> Result<SendableRecordBatchStream> {
+    let read_only = SQLOptions::new().with_allow_ddl(false).with_allow_dml(false).with_allow_statements(false);
+    Ok(session.sql_with_options(sql, read_only).await?.execute_stream().await?)
 }
 
 /// Runs a read-only query: no statement that creates, writes or sets anything.

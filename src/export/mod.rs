@@ -4,20 +4,30 @@
 //! is read back and compared before the commit, and a metadata table beside the data (`strata_export`) says for every
 //! partition what it holds, from which run, and that its checks passed. A partition whose recorded version is the
 //! lake's is not touched. What tables and columns mean is beside the data too (`strata_table`, `strata_column`). Each kind
-//! of database is a sibling here; `mysql` joins as one.
+//! of database is a sibling here; what they share is [`changes`] and [`rows`].
 
+mod changes;
+mod compare;
+mod mysql;
 mod rows;
 mod sqlite;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
+use std::sync::Arc;
 
 use anyhow::{Context, Result};
 use arrow::array::RecordBatch;
+use datafusion::physical_plan::SendableRecordBatchStream;
+use futures::StreamExt;
+
+pub use compare::{Content, Difference, Unlike};
 
 use crate::date::Slot;
-use crate::engine::{Engine, LakeScan, query};
+use crate::engine::{Engine, LakeScan, query_stream};
 use crate::lake::Table;
+use crate::mysql::Server;
+use crate::progress::Reporter;
 
 /// The table beside the data that says what each exported partition is.
 pub const METADATA_TABLE: &str = "strata_export";
@@ -40,6 +50,8 @@ pub struct ExportTable {
     pub comments: BTreeMap<String, String>,
     /// Its partitions in the lake, version and rows: days, or the one of a table without `dt`.
     pub slots: BTreeMap<Slot, (u64, u64)>,
+    /// The partitions to write even when the target has them.
+    pub forced: BTreeSet<Slot>,
 }
 
 impl ExportTable {
@@ -57,12 +69,22 @@ fn one_line(text: &str) -> String {
 /// In whose name an export is made.
 #[derive(Clone)]
 pub struct ExportRun {
+    /// The export's name in the configuration.
+    pub export: String,
     /// The run.
     pub run: String,
     /// The run's clock, epoch milliseconds.
     pub now_ms: i64,
     /// The newest arrival that the data rest on, for readers who ask how fresh a number is.
     pub data_as_of: String,
+}
+
+impl ExportRun {
+    /// The run's clock as targets record it, UTC.
+    fn exported_at(&self) -> Result<String> {
+        let at = chrono::DateTime::from_timestamp_millis(self.now_ms).context("the run's clock")?;
+        Ok(at.format("%Y-%m-%dT%H:%M:%SZ").to_string())
+    }
 }
 
 /// What an export did to one table.
@@ -74,6 +96,21 @@ pub struct Exported {
     pub partitions: usize,
     /// Rows written.
     pub rows: u64,
+}
+
+/// Brings a MySQL or MariaDB database to the state of the lake.
+///
+/// # Errors
+/// When the database cannot be reached or written, or what is read back differs from the lake; it is as it was then.
+pub async fn to_mysql(
+    server: &Server,
+    engine: &Engine,
+    tables: Vec<ExportTable>,
+    run: &ExportRun,
+    reporter: &dyn Reporter,
+) -> Result<Vec<Exported>> {
+    let tables = tables.into_iter().map(Arc::new).collect::<Vec<_>>();
+    mysql::export(&mysql::Job { server, engine, tables: &tables, run, reporter }).await
 }
 
 /// Brings a `SQLite` database to the state of the lake.
@@ -96,11 +133,53 @@ pub async fn to_sqlite(
     tokio::task::spawn_blocking(work).await.context("the export was interrupted")?
 }
 
+/// Where a `SQLite` database differs from the lake.
+///
+/// # Errors
+/// When it or the lake cannot be read.
+pub async fn compare_sqlite(path: &Path, engine: &Engine, tables: Vec<ExportTable>) -> Result<Vec<Difference>> {
+    let (path, engine) = (path.to_owned(), engine.clone());
+    let runtime = tokio::runtime::Handle::current();
+    let work = move || -> Result<Vec<Difference>> {
+        let mut found = sqlite::found(&path, &tables)?;
+        let mut all = Vec::new();
+        for table in &tables {
+            let mut found = found.remove(table.table.name()).unwrap_or_default();
+            found.lake = sqlite::contents(table, |slots| runtime.block_on(read(&engine, table, slots)))?;
+            all.extend(compare::differences(table, &found));
+        }
+        Ok(all)
+    };
+    tokio::task::spawn_blocking(work).await.context("the comparison was interrupted")?
+}
+
+/// Where a MySQL or MariaDB database differs from the lake.
+///
+/// # Errors
+/// When it cannot be reached, or it or the lake cannot be read.
+pub async fn compare_mysql(server: &Server, engine: &Engine, tables: Vec<ExportTable>) -> Result<Vec<Difference>> {
+    let found = mysql::found(server, engine, &tables).await?;
+    let differences =
+        tables.iter().filter_map(|table| Some(compare::differences(table, found.get(table.table.name())?)));
+    Ok(differences.flatten().collect())
+}
+
 /// The rows of some partitions of a table.
 async fn read(engine: &Engine, table: &ExportTable, slots: &[Slot]) -> Result<Vec<RecordBatch>> {
-    let session = engine.session();
+    let mut rows = stream(engine, table, slots).await?;
+    let mut batches = Vec::new();
+    while let Some(batch) = rows.next().await {
+        batches.push(batch?);
+    }
+    Ok(batches)
+}
+
+/// The rows of some partitions of a table as they are read, in the order they have in the lake: each partition by its key.
+async fn stream(engine: &Engine, table: &ExportTable, slots: &[Slot]) -> Result<SendableRecordBatchStream> {
+    // In one piece: several threads would mix up the order, and a database takes rows in more slowly than they are read.
+    let session = engine.session_for(0);
     let name = table.table.name();
-    session.register_table(name, std::sync::Arc::new(LakeScan::of(&table.table)?))?;
+    session.register_table(name, Arc::new(LakeScan::of(&table.table)?))?;
     let days: Vec<String> = slots.iter().flatten().map(|day| format!("date '{day}'")).collect();
     let filter = if table.table.schema().column_with_name("dt").is_none() {
         "true".to_owned()
@@ -109,5 +188,11 @@ async fn read(engine: &Engine, table: &ExportTable, slots: &[Slot]) -> Result<Ve
     } else {
         format!("dt in ({})", days.join(", "))
     };
-    query(&session, &format!("select * from {name} where {filter}")).await
+    let columns: Vec<String> = table.table.schema().fields().iter().map(|f| identifier(f.name())).collect();
+    query_stream(&session, &format!("select {} from {name} where {filter}", columns.join(", "))).await
+}
+
+/// A column's name as the engine and `SQLite` quote it.
+fn identifier(name: &str) -> String {
+    format!("\"{}\"", name.replace('"', "\"\""))
 }

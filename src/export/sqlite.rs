@@ -1,5 +1,6 @@
 //! The embedded target: a `SQLite` file. Readers see the state before the transaction until it commits (WAL).
 
+mod compare;
 mod dictionary;
 
 use std::collections::BTreeMap;
@@ -12,9 +13,13 @@ use arrow::datatypes::{DataType, Field, Schema};
 use rusqlite::types::{ToSqlOutput, ValueRef};
 use rusqlite::{Connection, ToSql, Transaction, params, params_from_iter};
 
+use super::changes::{Changes, NO_DAY, changes, portions, slot_text, version_text};
 use super::rows::{Checksum, Value, decimal_text, rows};
-use super::{ExportRun, ExportTable, Exported, METADATA_TABLE, one_line};
-use crate::date::{BizDate, Slot};
+use super::{ExportRun, ExportTable, Exported, METADATA_TABLE, identifier, one_line};
+pub use compare::found;
+
+use super::compare::Content;
+use crate::date::Slot;
 use crate::engine::sql_type;
 
 /// How long a writer waits for another one.
@@ -22,9 +27,6 @@ const BUSY: Duration = Duration::from_secs(30);
 
 /// Rows that are read from the lake at once.
 const PORTION_ROWS: u64 = 250_000;
-
-/// How a partition is named in the metadata table when it is no day.
-const NO_DAY: &str = "";
 
 /// Brings the database to the state of the lake in one transaction; `read` gives the rows of partitions.
 pub fn export(
@@ -70,29 +72,22 @@ fn export_table(
     let name = table.table.name();
     let recreated = migrate(transaction, table)?;
     let known = recorded(transaction, name)?;
-    let changed: Vec<Slot> = table
-        .slots
-        .iter()
-        .filter(|(slot, (version, _))| recreated || known.get(&slot_text(**slot)) != Some(&format!("{version:016x}")))
-        .map(|(slot, _)| *slot)
-        .collect();
-    let gone: Vec<String> =
-        known.keys().filter(|text| !table.slots.keys().any(|slot| slot_text(*slot) == **text)).cloned().collect();
+    let Changes { write: changed, gone } = changes(&table.slots, &table.forced, &known, recreated);
     if changed.is_empty() && gone.is_empty() {
         return Ok(None);
     }
     let has_day = table.table.schema().column_with_name("dt").is_some();
     for text in changed.iter().map(|slot| slot_text(*slot)).chain(gone.iter().cloned()) {
         if has_day {
-            transaction.execute(&format!("delete from {} where dt = ?1", quoted(name)), [&text])?;
+            transaction.execute(&format!("delete from {} where dt = ?1", identifier(name)), [&text])?;
         } else {
-            transaction.execute(&format!("delete from {}", quoted(name)), [])?;
+            transaction.execute(&format!("delete from {}", identifier(name)), [])?;
         }
         transaction
             .execute(&format!("delete from {METADATA_TABLE} where table_name = ?1 and dt = ?2"), [name, &text])?;
     }
     let mut written = BTreeMap::new();
-    for part in portions(table, &changed) {
+    for part in portions(&table.slots, &changed, PORTION_ROWS) {
         written.extend(insert(transaction, table, &read(table, part)?)?);
     }
     let mut rows = 0;
@@ -107,19 +102,6 @@ fn export_table(
         rows += sum.rows;
     }
     Ok(Some(Exported { table: name.to_owned(), partitions: changed.len() + gone.len(), rows }))
-}
-
-/// The partitions in portions of which each fits into memory.
-fn portions<'a>(table: &ExportTable, slots: &'a [Slot]) -> Vec<&'a [Slot]> {
-    let (mut portions, mut start, mut rows) = (Vec::new(), 0, 0);
-    for (at, slot) in slots.iter().enumerate() {
-        rows += table.slots.get(slot).map_or(0, |(_, rows)| *rows);
-        if rows >= PORTION_ROWS || at + 1 == slots.len() {
-            portions.push(&slots[start..=at]);
-            (start, rows) = (at + 1, 0);
-        }
-    }
-    portions
 }
 
 /// Creates the table, adds columns it lacks, or makes it anew when its key or types changed (then `true`).
@@ -137,11 +119,12 @@ fn migrate(transaction: &Transaction<'_>, table: &ExportTable) -> Result<bool> {
     if !present.is_empty() && same_key && kept && present.len() <= wanted.len() {
         let added = &wanted[present.len()..];
         for (column, kind) in added {
-            transaction.execute(&format!("alter table {} add column {} {kind}", quoted(name), quoted(column)), [])?;
+            transaction
+                .execute(&format!("alter table {} add column {} {kind}", identifier(name), identifier(column)), [])?;
         }
         return Ok(!added.is_empty());
     }
-    transaction.execute(&format!("drop table if exists {}", quoted(name)), [])?;
+    transaction.execute(&format!("drop table if exists {}", identifier(name)), [])?;
     transaction.execute(&format!("delete from {METADATA_TABLE} where table_name = ?1"), [name])?;
     transaction.execute(&create(table, &wanted), [])?;
     Ok(true)
@@ -149,7 +132,7 @@ fn migrate(transaction: &Transaction<'_>, table: &ExportTable) -> Result<bool> {
 
 /// The statement that creates a table. `SQLite` keeps its text, and with it what the columns mean.
 fn create(table: &ExportTable, columns: &[(String, String)]) -> String {
-    let name = quoted(table.table.name());
+    let name = identifier(table.table.name());
     let mut sql = format!("create table {name} (\n    -- {}\n", one_line(&table.description));
     for (column, kind) in columns {
         // Above the column and not beside it: a column that is added later is put behind the last one, on its line.
@@ -158,9 +141,9 @@ fn create(table: &ExportTable, columns: &[(String, String)]) -> String {
             sql.push_str(&format!("    -- {meaning}\n"));
         }
         let required = if table.key.contains(column) { " not null" } else { "" };
-        sql.push_str(&format!("    {} {kind}{required},\n", quoted(column)));
+        sql.push_str(&format!("    {} {kind}{required},\n", identifier(column)));
     }
-    let key: Vec<String> = table.key.iter().map(|column| quoted(column)).collect();
+    let key: Vec<String> = table.key.iter().map(|column| identifier(column)).collect();
     sql + &format!("    primary key ({})\n)", key.join(", "))
 }
 
@@ -192,6 +175,32 @@ fn recorded(transaction: &Transaction<'_>, name: &str) -> Result<BTreeMap<String
     Ok(rows.collect::<Result<_, _>>()?)
 }
 
+/// Rows and checksum of every partition as the lake has it; `read` gives the rows of partitions.
+pub fn contents(
+    table: &ExportTable,
+    read: impl Fn(&[Slot]) -> Result<Vec<RecordBatch>>,
+) -> Result<BTreeMap<String, Content>> {
+    let day = table.table.schema().index_of("dt").ok();
+    let slots: Vec<Slot> = table.slots.keys().copied().collect();
+    let mut sums: BTreeMap<String, Checksum> = BTreeMap::new();
+    for part in portions(&table.slots, &slots, PORTION_ROWS) {
+        for batch in read(part)? {
+            for row in rows(&batch)? {
+                sums.entry(slot_of(&row, day).to_owned()).or_default().add(&row);
+            }
+        }
+    }
+    Ok(sums.into_iter().map(|(slot, sum)| (slot, (sum.rows, sum.hex()))).collect())
+}
+
+/// The partition of a row, as the target names it.
+fn slot_of(row: &[Value], day: Option<usize>) -> &str {
+    match day.map(|index| &row[index]) {
+        Some(Value::Text(text)) => text,
+        _ => NO_DAY,
+    }
+}
+
 /// Inserts rows; the checksum of each partition as it came from the lake.
 fn insert(
     transaction: &Transaction<'_>,
@@ -199,20 +208,20 @@ fn insert(
     batches: &[RecordBatch],
 ) -> Result<BTreeMap<String, Checksum>> {
     let schema = table.table.schema();
-    let columns: Vec<String> = schema.fields().iter().map(|f| quoted(f.name())).collect();
+    let columns: Vec<String> = schema.fields().iter().map(|f| identifier(f.name())).collect();
     let marks: Vec<String> = (1..=columns.len()).map(|i| format!("?{i}")).collect();
-    let sql =
-        format!("insert into {} ({}) values ({})", quoted(table.table.name()), columns.join(", "), marks.join(", "));
+    let sql = format!(
+        "insert into {} ({}) values ({})",
+        identifier(table.table.name()),
+        columns.join(", "),
+        marks.join(", ")
+    );
     let mut statement = transaction.prepare(&sql)?;
     let day = schema.index_of("dt").ok();
     let mut sums: BTreeMap<String, Checksum> = BTreeMap::new();
     for batch in batches {
         for row in rows(batch)? {
-            let slot = match day.map(|index| &row[index]) {
-                Some(Value::Text(text)) => text.as_str(),
-                _ => NO_DAY,
-            };
-            sums.entry(slot.to_owned()).or_default().add(&row);
+            sums.entry(slot_of(&row, day).to_owned()).or_default().add(&row);
             statement.execute(params_from_iter(&row))?;
         }
     }
@@ -233,9 +242,9 @@ impl ToSql for Value {
 /// Reads a partition back and compares it with what the lake holds.
 fn verify(transaction: &Transaction<'_>, table: &ExportTable, slot: Slot, expected: Checksum) -> Result<()> {
     let schema = table.table.schema();
-    let columns: Vec<String> = schema.fields().iter().map(|f| quoted(f.name())).collect();
+    let columns: Vec<String> = schema.fields().iter().map(|f| identifier(f.name())).collect();
     let filter = if schema.column_with_name("dt").is_some() { "where dt = ?1" } else { "where ?1 is not null" };
-    let sql = format!("select {} from {} {filter}", columns.join(", "), quoted(table.table.name()));
+    let sql = format!("select {} from {} {filter}", columns.join(", "), identifier(table.table.name()));
     let mut statement = transaction.prepare(&sql)?;
     let mut found = Checksum::default();
     let mut result = statement.query([slot_text(slot)])?;
@@ -288,7 +297,6 @@ fn record(
     run: &ExportRun,
 ) -> Result<()> {
     let version = table.slots.get(&slot).map_or(0, |(version, _)| *version);
-    let at = chrono::DateTime::from_timestamp_millis(run.now_ms).context("the run's clock")?;
     transaction.execute(
         &format!(
             "insert into {METADATA_TABLE} (table_name, dt, rows, checksum, version, run, data_as_of, checks_passed, exported_at)
@@ -299,19 +307,11 @@ fn record(
             slot_text(slot),
             i64::try_from(sum.rows)?,
             sum.hex(),
-            format!("{version:016x}"),
+            version_text(version),
             run.run,
             run.data_as_of,
-            at.format("%Y-%m-%dT%H:%M:%SZ").to_string()
+            run.exported_at()?
         ],
     )?;
     Ok(())
-}
-
-fn slot_text(slot: Slot) -> String {
-    slot.map_or_else(|| NO_DAY.to_owned(), |day: BizDate| day.to_string())
-}
-
-fn quoted(name: &str) -> String {
-    format!("\"{}\"", name.replace('"', "\"\""))
 }

@@ -20,6 +20,7 @@ pub use facts::{Facts, Flavor, Grants};
 pub use zone::SessionZone;
 
 use crate::config::MysqlPlace;
+use crate::config::source::SourceTable;
 use crate::date::Zone;
 
 /// How long a server may take to answer a login.
@@ -153,6 +154,12 @@ fn text(value: Value) -> Option<String> {
 /// A name as SQL quotes it.
 pub fn quoted(name: &str) -> String {
     format!("`{}`", name.replace('`', "``"))
+}
+
+/// What a declared table's rows are asked of: the table, or the SELECT that stands in its place.
+pub fn relation(table: &SourceTable) -> String {
+    let name = quoted(&table.name);
+    table.select.as_ref().map_or_else(|| name.clone(), |select| format!("({}) as {name}", select.trim()))
 }
 
 /// A text as SQL quotes it.

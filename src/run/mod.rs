@@ -7,6 +7,7 @@ mod blueprint;
 mod build;
 mod cases;
 mod docs;
+mod exports;
 mod inspect;
 mod lock;
 mod project;
@@ -28,7 +29,7 @@ pub use inspect::{ModelRow, RunRow, Vitals, describe, models, runs, vitals};
 pub use lock::holder;
 pub use project::{Context, Project};
 pub use query::query;
-pub use report::{ExportReport, ModelReport, ModelResult, RunReport, SourceReport};
+pub use report::{DifferenceReport, ExportReport, ModelReport, ModelResult, RunReport, SourceReport};
 pub use trial::{Trial, test};
 
 use crate::config::Location;
@@ -38,6 +39,7 @@ use crate::model::select;
 use crate::plan::{Expected, Plan, Window, begins, plan as plan_steps, wanted};
 use crate::progress::Event;
 use build::Target;
+use exports::{Exports, Forced};
 use lock::{Attempt, Holder, RunLock};
 
 /// A part of a run.
@@ -49,6 +51,8 @@ pub enum Step {
     Build,
     /// Check what is published.
     Check,
+    /// Compare the targets of the exports with the lake.
+    Verify,
     /// Export what changed.
     Export,
 }
@@ -111,8 +115,17 @@ pub async fn run(ctx: &Context, request: &RunRequest) -> Result<RunReport> {
     } else {
         ctx.reporter.report(Event::Note("nothing has been loaded yet".to_owned()));
     }
+    let exports = Exports { ctx, project: &project, recorded: &recorded, selected: &selected };
+    let is_alone = !request.steps.contains(&Step::Build);
+    let mut forced = match request.force && is_alone {
+        true => exports.all_within(request.from, request.to),
+        false => Forced::new(),
+    };
+    if request.steps.contains(&Step::Verify) {
+        forced = exports.verify(request.steps.contains(&Step::Export), &mut report).await;
+    }
     if request.steps.contains(&Step::Export) {
-        steps::export(ctx, &project, &recorded, &selected, &mut report).await;
+        exports.export(&forced, &mut report).await;
     }
     report.seconds = since.elapsed().as_secs_f64();
     report.outcome = if report.failures.is_empty() { "done" } else { "failed" };
@@ -172,6 +185,7 @@ fn new_report(ctx: &Context) -> RunReport {
         sources: Vec::new(),
         models: Vec::new(),
         exports: Vec::new(),
+        differences: Vec::new(),
         warnings: Vec::new(),
         failures: Vec::new(),
     }

@@ -38,6 +38,9 @@ pub struct RunReport {
     pub models: Vec<ModelReport>,
     /// What was exported.
     pub exports: Vec<ExportReport>,
+    /// Where targets differed from the lake, when that was asked.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub differences: Vec<DifferenceReport>,
     /// What was odd.
     pub warnings: Vec<String>,
     /// What failed.
@@ -179,6 +182,19 @@ pub struct ExportReport {
     pub partitions: usize,
     /// Rows written.
     pub rows: u64,
+}
+
+/// A partition that a target had otherwise than the lake.
+#[derive(Debug, Serialize)]
+pub struct DifferenceReport {
+    /// The export.
+    pub export: String,
+    /// The table.
+    pub table: String,
+    /// The day, or nothing for a table without days.
+    pub dt: String,
+    /// What was different, with table and day.
+    pub text: String,
 }
 
 impl RunReport {

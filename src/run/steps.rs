@@ -1,27 +1,25 @@
-//! The steps of a run around the build: ingest, check, export.
+//! The steps of a run around the build: ingest and check; see [`super::exports`] for the last one.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::path::Path;
 use std::sync::Arc;
 
 use anyhow::{Context as _, Result, anyhow, bail};
 
 use super::build::{Target, check_published};
-use super::project::{Context, Project, Recorded};
-use super::report::{ExportReport, RunReport, SourceReport};
+use super::project::{Context, Project};
+use super::report::{RunReport, SourceReport};
 use super::{RunRequest, Step};
 use crate::check::Severity;
 use crate::config::source::Source;
-use crate::config::{ExportTarget, Location, Reading};
-use crate::date::{DateRange, Slot};
+use crate::config::{Location, Reading};
+use crate::date::DateRange;
 use crate::error::{Advice, Exit, render};
-use crate::export::{ExportRun, ExportTable, Exported, to_sqlite};
 use crate::ingest::logs::{LogsIngest, ingest_logs};
 use crate::ingest::orders::{Extraction, OrdersIngest, Origin, ingest_orders};
-use crate::model::Model;
 use crate::mysql::Server;
-use crate::plan::{States, TableState};
-use crate::progress::{Event, counted};
+use crate::plan::States;
+use crate::progress::Event;
 
 /// Takes in what is new at the wanted sources; a failing source is told, and the others go on. Says which tables lack
 /// something, and why: what is made from these must wait.
@@ -153,7 +151,8 @@ fn is_wanted(wanted: &[String], name: &str, source: &Source) -> bool {
     wanted.is_empty() || wanted.iter().any(|w| w == name || w == kind)
 }
 
-fn fail(ctx: &Context, report: &mut RunReport, error: &anyhow::Error) {
+/// Tells a failure, and keeps it for the report.
+pub fn fail(ctx: &Context, report: &mut RunReport, error: &anyhow::Error) {
     let text = render(error);
     ctx.reporter.report(Event::Failure(text.clone()));
     report.failures.push(text);
@@ -183,89 +182,4 @@ pub async fn check(
         }
     }
     Ok(())
-}
-
-/// Exports the published partitions of the selected models; a failing export is told, and the others go on.
-pub async fn export(
-    ctx: &Context,
-    project: &Project,
-    recorded: &Recorded,
-    selected: &BTreeSet<String>,
-    report: &mut RunReport,
-) {
-    for (name, target) in &ctx.config.exports {
-        let step = format!("export {name}");
-        ctx.reporter.report(Event::StepStarted { step: step.clone(), total: 0 });
-        match export_one(ctx, project, recorded, selected, name, target).await.with_context(|| step.clone()) {
-            Ok(done) => {
-                let summed = ExportReport {
-                    export: name.clone(),
-                    tables: done.len(),
-                    partitions: done.iter().map(|t| t.partitions).sum(),
-                    rows: done.iter().map(|t| t.rows).sum(),
-                };
-                let line = if done.is_empty() {
-                    "up to date".to_owned()
-                } else {
-                    [
-                        counted(summed.tables as u64, "table"),
-                        counted(summed.partitions as u64, "partition"),
-                        counted(summed.rows, "row"),
-                    ]
-                    .join(", ")
-                };
-                ctx.reporter.report(Event::StepFinished { step, line });
-                report.exports.push(summed);
-            }
-            Err(error) => {
-                ctx.reporter.report(Event::StepFinished { step, line: "failed; the target is as it was".to_owned() });
-                fail(ctx, report, &error);
-            }
-        }
-    }
-}
-
-async fn export_one(
-    ctx: &Context,
-    project: &Project,
-    recorded: &Recorded,
-    selected: &BTreeSet<String>,
-    name: &str,
-    target: &ExportTarget,
-) -> Result<Vec<Exported>> {
-    let path = match target {
-        ExportTarget::Sqlite(path) => path,
-        ExportTarget::Mysql(place) => anyhow::bail!("{}: MySQL is not a target yet, sqlite:PATH is", place.url),
-    };
-    let mut tables = Vec::new();
-    for model in project.models.iter().filter(|m| m.export.iter().any(|e| e == name) && selected.contains(&m.name)) {
-        let Some(table) = project.lake.table(&model.name).await? else { continue };
-        // A dashboard asks by the day: rows on no day stay in the lake.
-        let has_place = |slot: &Slot| slot.is_some() || !model.is_partitioned();
-        let state = recorded.states.get(&model.name);
-        let slots = state.into_iter().flat_map(|state| &state.slots).filter(|(slot, _)| has_place(slot));
-        let slots = slots.map(|(slot, s)| (*slot, (s.version, s.rows))).collect();
-        let (description, comments) = match state {
-            Some(state) if is_made_by(state, model) => (model.description.clone(), comments_of(model)),
-            // What is published is an earlier model's, and so is what it means.
-            _ => (table.description(), table.comments()),
-        };
-        tables.push(ExportTable { table, key: model.grain.clone(), description, comments, slots });
-    }
-    let run = ExportRun {
-        run: ctx.run.clone(),
-        now_ms: ctx.now_ms,
-        data_as_of: recorded.last_arrival.map(|day| day.to_string()).unwrap_or_default(),
-    };
-    to_sqlite(path, &project.engine, tables, &run).await
-}
-
-/// Whether all that is published of a model was made by what it means now.
-fn is_made_by(state: &TableState, model: &Model) -> bool {
-    let mut made_from = state.slots.values().filter_map(|slot| slot.fingerprint.as_ref()).chain(&state.whole);
-    made_from.all(|fingerprint| fingerprint.meaning == model.meaning)
-}
-
-fn comments_of(model: &Model) -> BTreeMap<String, String> {
-    model.columns.iter().filter_map(|column| Some((column.name.clone(), column.comment.clone()?))).collect()
 }

@@ -35,17 +35,21 @@ impl Database {
     pub fn without_grants(name: &str) -> Self {
         let url = std::env::var("STRATA_TEST_MYSQL")
             .expect("scripts/test starts a server; by hand: eval \"$(scripts/mariadb start target/test-mariadb)\"");
-        Self::at(&url, name)
+        Self::of_url(&url, name)
     }
 
-    /// A new database of another server, whose user has no privilege yet.
-    pub fn at(url: &str, name: &str) -> Self {
-        let url = url.to_owned();
-        let place = MysqlPlace::parse(&url).expect("a URL");
+    /// A new database of the server that a URL names with its socket, whose user has no privilege yet.
+    pub fn of_url(url: &str, name: &str) -> Self {
+        let place = MysqlPlace::parse(url).expect("a URL");
         let socket = place.socket.expect("the URL names a socket").to_string_lossy().into_owned();
+        Self::at(name, &socket, place.port)
+    }
+
+    /// A new database of a server, whose user has no privilege yet.
+    pub fn at(name: &str, socket: &str, port: u16) -> Self {
         let name = format!("t_{name}");
         let password = format!("{CANARY}-{name}");
-        let database = Self { name, password, socket, port: place.port };
+        let database = Self { name, password, socket: socket.to_owned(), port };
         let (name, password) = (&database.name, &database.password);
         database.root(&format!(
             "drop database if exists `{name}`; create database `{name}` character set utf8mb4;
@@ -57,6 +61,11 @@ impl Database {
     /// The URL for its user over TCP.
     pub fn url(&self) -> String {
         format!("mysql://{}:{}@127.0.0.1:{}/{}", self.name, self.password, self.port, self.name)
+    }
+
+    /// The URL for its user through another port.
+    pub fn url_by(&self, port: u16) -> String {
+        format!("mysql://{}:{}@127.0.0.1:{port}/{}", self.name, self.password, self.name)
     }
 
     /// The URL without a password, with another host if need be.

@@ -10,7 +10,7 @@ use super::{Since, clock};
 use crate::config::source::{ColumnType, Delivery, SourceTable};
 use crate::error::with_hint;
 use crate::ingest::orders::layout::Layout;
-use crate::mysql::{Session, quoted};
+use crate::mysql::{Session, quoted, relation};
 
 /// About how many rows of a large table are read at once; a part is also what one connection takes.
 const PART_ROWS: u64 = 200_000;
@@ -69,10 +69,7 @@ impl Question {
         taken_up: &[(String, arrow::datatypes::DataType)],
         since: Option<&Since>,
     ) -> Result<Self> {
-        let from = match &table.select {
-            None => quoted(&table.name),
-            Some(select) => format!("({}) as {}", select.trim(), quoted(&table.name)),
-        };
+        let from = relation(table);
         let columns = described(session, &format!("select * from {from}")).await?;
         let bound = bind(table, layout, &columns, taken_up)?;
         let (changed, expression) = match table.delivery {

@@ -1,0 +1,297 @@
+//! The shape of tables in a MySQL target: the statements that create one and that migrate one. Pure.
+//!
+//! Columns are appended and widened, never dropped and never narrowed. A table that is missing, or whose key changed, is
+//! created under a name that no reader knows, filled there, and renamed once it is complete.
+
+use std::collections::BTreeMap;
+
+use anyhow::{Result, anyhow};
+use arrow::datatypes::Field;
+
+use super::types::{Type, types};
+use crate::error::Advice;
+use crate::export::{ExportTable, one_line};
+use crate::mysql::{literal, quoted};
+
+/// Characters of a column's comment, and of a table's.
+const COLUMN_COMMENT: usize = 1024;
+const TABLE_COMMENT: usize = 2048;
+
+/// The longest name of a table.
+const NAME_CHARS: usize = 64;
+
+/// What tables are called until they are complete, and after they were replaced.
+pub const STAGED: &str = "strata_new_";
+/// See [`STAGED`].
+pub const REPLACED: &str = "strata_old_";
+
+/// A table as it should be.
+#[derive(Clone, Debug)]
+pub struct Wanted {
+    /// Its name.
+    pub name: String,
+    /// Its columns.
+    pub columns: Vec<WantedColumn>,
+    /// The columns of its key, in order.
+    pub key: Vec<String>,
+    /// What a row is.
+    pub comment: String,
+}
+
+/// A column as it should be.
+#[derive(Clone, Debug)]
+pub struct WantedColumn {
+    /// Its name.
+    pub name: String,
+    /// Its type, at the least.
+    pub kind: Type,
+    /// What it means.
+    pub comment: String,
+}
+
+/// A table as it is in the target.
+#[derive(Clone, Debug, Default)]
+pub struct Present {
+    /// Its columns, in order.
+    pub columns: Vec<PresentColumn>,
+    /// The columns of its primary key, in order.
+    pub key: Vec<String>,
+    /// Its storage engine; a view has none.
+    pub engine: String,
+    /// Its comment.
+    pub comment: String,
+}
+
+/// A column as it is in the target.
+#[derive(Clone, Debug)]
+pub struct PresentColumn {
+    /// Its name.
+    pub name: String,
+    /// Its type.
+    pub kind: Type,
+    /// Its collation, when it is text.
+    pub collation: String,
+    /// Its comment.
+    pub comment: String,
+}
+
+/// What has to be done to a table before it can be filled.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Migration {
+    /// Nothing.
+    None,
+    /// Change what it is called or means: no row is looked at.
+    Comment(String),
+    /// Append or widen columns.
+    Alter(String),
+    /// Create it, under a name that no reader knows.
+    Create,
+}
+
+/// What long texts ask for beyond the usual types: the bytes of the longest, by table and column.
+pub type LongTexts = BTreeMap<(String, String), usize>;
+
+impl Wanted {
+    /// The table for a table of the lake; texts that were found to be long get types that hold them.
+    ///
+    /// # Errors
+    /// When a column has no counterpart in MySQL.
+    pub fn of(table: &ExportTable, long: &LongTexts) -> Result<Self> {
+        let name = table.table.name();
+        let schema = table.table.schema();
+        let fields: Vec<(&Field, bool)> =
+            schema.fields().iter().map(|f| (f.as_ref(), table.key.contains(f.name()))).collect();
+        let columns = fields.iter().zip(types(&fields)?).map(|((field, _), kind)| {
+            let bytes = long.get(&(name.to_owned(), field.name().clone()));
+            let kind = bytes.map_or(kind, |bytes| Type::Text(super::types::Size::of(*bytes)));
+            WantedColumn {
+                name: field.name().clone(),
+                kind,
+                comment: cut(&table.meaning(field.name()), COLUMN_COMMENT),
+            }
+        });
+        Ok(Self {
+            name: name.to_owned(),
+            columns: columns.collect(),
+            key: table.key.clone(),
+            comment: cut(&one_line(&table.description), TABLE_COMMENT),
+        })
+    }
+
+    /// The statement that creates the table under a name.
+    pub fn create(&self, name: &str, collation: &str) -> String {
+        let mut lines: Vec<String> =
+            self.columns.iter().map(|column| self.definition(column, &column.kind, collation)).collect();
+        if !self.key.is_empty() {
+            lines.push(format!("primary key ({})", self.key.iter().map(|c| quoted(c)).collect::<Vec<_>>().join(", ")));
+        }
+        format!(
+            "create table {} (\n    {}\n) engine=InnoDB default charset=utf8mb4 collate={collation} comment={}",
+            quoted(name),
+            lines.join(",\n    "),
+            literal(&self.comment)
+        )
+    }
+
+    fn definition(&self, column: &WantedColumn, kind: &Type, collation: &str) -> String {
+        let collate =
+            if kind.is_text() { format!(" character set utf8mb4 collate {collation}") } else { String::new() };
+        let null = if self.key.contains(&column.name) { "not null" } else { "null" };
+        let comment =
+            if column.comment.is_empty() { String::new() } else { format!(" comment {}", literal(&column.comment)) };
+        format!("{} {}{collate} {null}{comment}", quoted(&column.name), kind.sql())
+    }
+
+    /// What makes the table in the target hold this one; its columns that this one lacks stay, and are NULL in new rows.
+    ///
+    /// # Errors
+    /// When it would need a column to be narrowed, or is nothing that rows can be written to in a transaction.
+    pub fn migration(&self, present: Option<&Present>, collation: &str) -> Result<Migration> {
+        let Some(present) = present else { return Ok(Migration::Create) };
+        let name = &self.name;
+        if !present.engine.eq_ignore_ascii_case("InnoDB") {
+            let engine = if present.engine.is_empty() { "a view" } else { &present.engine };
+            return Err(anyhow!("table {name} in the target is {engine}: it has no transactions"))
+                .hint(format!("`alter table {name} engine=InnoDB;`, or drop it: the next export makes it anew"));
+        }
+        if present.key != self.key {
+            return Ok(Migration::Create);
+        }
+        let (mut clauses, mut remarks) = (Vec::new(), Vec::new());
+        for column in &self.columns {
+            let Some(have) = present.columns.iter().find(|have| have.name.eq_ignore_ascii_case(&column.name)) else {
+                clauses.push(format!("add column {}", self.definition(column, &column.kind, collation)));
+                continue;
+            };
+            let Some(wide) = have.kind.widened(&column.kind) else { return refused(name, column, have) };
+            let modified = || format!("modify column {}", self.definition(column, &wide, collation));
+            if wide != have.kind || (wide.is_text() && have.collation != collation) {
+                clauses.push(modified());
+            } else if have.comment != column.comment {
+                remarks.push(modified());
+            }
+        }
+        if present.comment != self.comment {
+            remarks.push(format!("comment={}", literal(&self.comment)));
+        }
+        let is_same = clauses.is_empty();
+        clauses.extend(remarks);
+        let statement = format!("alter table {} {}", quoted(name), clauses.join(", "));
+        Ok(match (is_same, clauses.is_empty()) {
+            (true, true) => Migration::None,
+            (true, false) => Migration::Comment(statement),
+            (false, _) => Migration::Alter(statement),
+        })
+    }
+}
+
+fn refused(table: &str, wanted: &WantedColumn, have: &PresentColumn) -> Result<Migration> {
+    let (column, have, want) = (&wanted.name, have.kind.sql(), wanted.kind.sql());
+    let error = anyhow!("{table}.{column} is {have} in the target and {want} in the lake: no type holds both");
+    Err(error)
+        .hint(format!("a column is never narrowed; `drop table {table};` there, and the next export makes it anew"))
+}
+
+/// The name under which a table is filled, or waits to be dropped.
+pub fn aside(prefix: &str, table: &str) -> String {
+    let name = format!("{prefix}{table}");
+    if name.chars().count() <= NAME_CHARS {
+        return name;
+    }
+    format!("{prefix}{:016x}", xxhash_rust::xxh3::xxh3_64(table.as_bytes()))
+}
+
+fn cut(text: &str, chars: usize) -> String {
+    match text.char_indices().nth(chars) {
+        None => text.to_owned(),
+        Some(_) => text.chars().take(chars - 1).chain(['…']).collect(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::error::render;
+
+    const BINARY: &str = "utf8mb4_nopad_bin";
+
+    fn wanted() -> Wanted {
+        let column = |name: &str, kind: Type, comment: &str| WantedColumn {
+            name: name.to_owned(),
+            kind,
+            comment: comment.to_owned(),
+        };
+        Wanted {
+            name: "app_x".to_owned(),
+            columns: vec![
+                column("dt", Type::Date, "the day"),
+                column("name", Type::Varchar(255), "it's a name"),
+                column("gmv", Type::Decimal(18, 2), ""),
+            ],
+            key: vec!["dt".to_owned()],
+            comment: "A row.".to_owned(),
+        }
+    }
+
+    /// The table as it would be after it was created.
+    fn present() -> Present {
+        let wanted = wanted();
+        let columns = wanted.columns.iter().map(|column| PresentColumn {
+            name: column.name.clone(),
+            kind: column.kind.clone(),
+            collation: if column.kind.is_text() { BINARY.to_owned() } else { String::new() },
+            comment: column.comment.clone(),
+        });
+        Present { columns: columns.collect(), key: wanted.key, engine: "InnoDB".to_owned(), comment: wanted.comment }
+    }
+
+    #[test]
+    fn a_table_is_created_with_its_key_and_what_it_means() {
+        let expected = "create table `strata_new_app_x` (
+    `dt` date not null comment 'the day',
+    `name` varchar(255) character set utf8mb4 collate utf8mb4_nopad_bin null comment 'it''s a name',
+    `gmv` decimal(18,2) null,
+    primary key (`dt`)
+) engine=InnoDB default charset=utf8mb4 collate=utf8mb4_nopad_bin comment='A row.'";
+        assert_eq!(wanted().create(&aside(STAGED, "app_x"), BINARY), expected);
+        assert_eq!(aside(STAGED, &"x".repeat(60)).len(), STAGED.len() + 16);
+    }
+
+    #[test]
+    fn a_migration_does_only_what_is_needed() {
+        let migration = |change: fn(&mut Present)| {
+            let mut present = present();
+            change(&mut present);
+            wanted().migration(Some(&present), BINARY).expect("a migration")
+        };
+        assert_eq!(wanted().migration(None, BINARY).expect("a migration"), Migration::Create);
+        assert_eq!(migration(|_| ()), Migration::None);
+        assert_eq!(migration(|p| p.columns[2].kind = Type::Decimal(20, 4)), Migration::None, "wider stays");
+        assert_eq!(
+            migration(|p| p.columns[2].kind = Type::Decimal(10, 2)),
+            Migration::Alter("alter table `app_x` modify column `gmv` decimal(18,2) null".to_owned())
+        );
+        assert_eq!(
+            migration(|p| drop(p.columns.pop())),
+            Migration::Alter("alter table `app_x` add column `gmv` decimal(18,2) null".to_owned())
+        );
+        assert_eq!(
+            migration(|p| p.comment = "Old.".to_owned()),
+            Migration::Comment("alter table `app_x` comment='A row.'".to_owned())
+        );
+        assert_eq!(migration(|p| p.key.push("name".to_owned())), Migration::Create);
+    }
+
+    #[test]
+    fn what_would_narrow_a_column_or_has_no_transactions_is_refused() {
+        let refusal = |change: fn(&mut Present)| {
+            let mut present = present();
+            change(&mut present);
+            render(&wanted().migration(Some(&present), BINARY).expect_err("refused"))
+        };
+        let text = refusal(|p| p.columns[2].kind = Type::Text(super::super::types::Size::Plain));
+        assert!(text.starts_with("error: app_x.gmv is text in the target and decimal(18,2) in the lake"), "{text}");
+        assert!(refusal(|p| p.engine = "MyISAM".to_owned()).contains("has no transactions"));
+        assert!(refusal(|p| p.engine = String::new()).contains("is a view"));
+    }
+}

@@ -1,0 +1,91 @@
+//! What an export has to do in a target, table by table: how to migrate, what to write, under which name.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use anyhow::{Context, Result};
+
+use super::checksum::Summed;
+use super::ddl::{LongTexts, Migration, Present, STAGED, Wanted, aside};
+use super::target::{Target, present, recorded};
+use super::types::Type;
+use crate::export::ExportTable;
+use crate::export::changes::{Changes, changes};
+
+/// What is to be done for one table.
+pub struct Work {
+    /// The table in the lake.
+    pub table: Arc<ExportTable>,
+    /// The table as it should be.
+    pub wanted: Wanted,
+    /// The types that its columns have once it is migrated.
+    pub kinds: Vec<Type>,
+    /// What that takes.
+    pub migration: Migration,
+    /// The partitions to write and to take away.
+    pub changes: Changes,
+    /// The name under which it is filled.
+    pub into: String,
+}
+
+impl Work {
+    /// The table's name.
+    pub fn name(&self) -> &str {
+        &self.wanted.name
+    }
+
+    /// Whether it is filled under another name than its own.
+    pub fn is_staged(&self) -> bool {
+        self.into != self.wanted.name
+    }
+
+    /// Its columns as a checksum sees them.
+    pub fn summed(&self) -> Vec<Summed<'_>> {
+        let fields = self.table.table.schema().fields();
+        let summed = fields.iter().zip(&self.kinds).map(|(field, kind)| {
+            let in_key = self.table.key.contains(field.name());
+            Summed { field: field.as_ref(), kind, in_key }
+        });
+        summed.collect()
+    }
+}
+
+/// Looks at the target and says what each table needs.
+///
+/// # Errors
+/// When the target cannot be asked, or a table cannot be migrated.
+pub async fn plan(target: &mut Target, tables: &[Arc<ExportTable>], long: &LongTexts) -> Result<Vec<Work>> {
+    let names: Vec<String> = tables.iter().map(|table| table.table.name().to_owned()).collect();
+    let there = present(&mut target.session, &names).await?;
+    let records = recorded(&mut target.session).await?;
+    let none = BTreeMap::new();
+    let plan = tables.iter().map(|table| {
+        let name = table.table.name();
+        let work = || -> Result<Work> {
+            let wanted = Wanted::of(table, long)?;
+            let migration = wanted.migration(there.get(name), &target.collation)?;
+            let recorded = records.get(name).unwrap_or(&none);
+            let anew = matches!(migration, Migration::Create | Migration::Alter(_));
+            let into = match migration {
+                Migration::Create => aside(STAGED, name),
+                _ => name.to_owned(),
+            };
+            let have = there.get(name).filter(|_| migration != Migration::Create);
+            let kinds = settled(&wanted, have);
+            let changes = changes(&table.slots, &table.forced, recorded, anew);
+            Ok(Work { table: Arc::clone(table), wanted, kinds, migration, changes, into })
+        };
+        work().with_context(|| format!("export {name}"))
+    });
+    plan.collect()
+}
+
+/// The types that columns have after the migration of what is there.
+pub fn settled(wanted: &Wanted, have: Option<&Present>) -> Vec<Type> {
+    let of = |name: &str| have?.columns.iter().find(|column| column.name.eq_ignore_ascii_case(name));
+    let settled = wanted.columns.iter().map(|column| {
+        let wide = of(&column.name).and_then(|have| have.kind.widened(&column.kind));
+        wide.unwrap_or_else(|| column.kind.clone())
+    });
+    settled.collect()
+}

@@ -1,0 +1,248 @@
+//! What a target database is and holds: its tables, what is recorded of their partitions, which run was the last.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use anyhow::{Result, anyhow};
+
+use super::ddl::{Present, PresentColumn, REPLACED, STAGED, aside};
+use super::types::Type;
+use crate::error::Advice;
+use crate::export::{COLUMNS_TABLE, METADATA_TABLE, TABLES_TABLE};
+use crate::mysql::{Facts, Session, literal, quoted};
+
+/// The table that says which run changed the database last, by export, and which tables it has yet to rename.
+pub const RUN_TABLE: &str = "strata_run";
+
+/// Seconds to wait for another exporter.
+const LOCK_S: u32 = 30;
+
+/// Seconds to wait for rows and tables that others hold.
+const WAIT_S: u32 = 5;
+
+/// A session that writes: it holds the lock of the target's exporters.
+pub struct Target {
+    /// The session.
+    pub session: Session,
+    /// What the server is.
+    pub facts: Facts,
+    /// The collation of text: binary, where trailing spaces matter.
+    pub collation: String,
+}
+
+/// What the last run of an export left.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct LastRun {
+    /// The run.
+    pub run: String,
+    /// The tables that it filled under another name and has yet to rename.
+    pub to_rename: BTreeSet<String>,
+}
+
+impl Target {
+    /// Makes a session the exporter of its database. `before` is our own session that was lost, which may still hold the
+    /// lock there: as long as it does, its transaction is neither committed nor rolled back.
+    ///
+    /// # Errors
+    /// When another exporter is at work, or the server is not fit for it.
+    pub async fn lock(mut session: Session, before: Option<u32>) -> Result<Self> {
+        let settings = format!("set session innodb_lock_wait_timeout = {WAIT_S}, lock_wait_timeout = {WAIT_S}");
+        session.execute(settings).await?;
+        let name = literal(&lock_name(&session.place().database));
+        let holder = async |session: &mut Session| -> Result<Option<String>> {
+            Ok(session.first(format!("select is_used_lock({name})")).await?.into_iter().next().flatten())
+        };
+        if let Some(lost) = before
+            && holder(&mut session).await? == Some(lost.to_string())
+        {
+            // A session may end another one of its own user. It may have ended by itself meanwhile.
+            let _ = session.execute(format!("kill {lost}")).await;
+        }
+        let got = session.first(format!("select get_lock({name}, {LOCK_S})")).await?;
+        if got.into_iter().next().flatten().as_deref() != Some("1") {
+            let holder = holder(&mut session).await?.unwrap_or_else(|| "unknown".to_owned());
+            let database = &session.place().database;
+            let error = anyhow!("another export is writing to database {database} (its session {holder})");
+            return Err(error).hint("it ends by itself; `show processlist` on the server shows it");
+        }
+        let facts = Facts::ask(&mut session).await?;
+        let collation = collation(&mut session, &facts).await?;
+        Ok(Self { session, facts, collation })
+    }
+
+    /// Creates the tables beside the data where they are missing.
+    ///
+    /// # Errors
+    /// When they cannot be created.
+    pub async fn create_metadata(&mut self) -> Result<()> {
+        let names = [METADATA_TABLE, TABLES_TABLE, COLUMNS_TABLE, RUN_TABLE];
+        let present = present(&mut self.session, &names.map(str::to_owned)).await?;
+        for name in names.iter().filter(|name| !present.contains_key(**name)) {
+            let columns = match *name {
+                METADATA_TABLE => {
+                    "table_name varchar(64) not null, dt varchar(10) not null, `rows` bigint not null, \
+                     checksum varchar(16) not null, version varchar(16) not null, run varchar(64) not null, \
+                     data_as_of varchar(10) not null, checks_passed boolean not null, exported_at varchar(20) not null, \
+                     primary key (table_name, dt)"
+                }
+                TABLES_TABLE => "table_name varchar(64) not null primary key, comment text not null",
+                COLUMNS_TABLE => {
+                    "table_name varchar(64) not null, position bigint not null, column_name varchar(64) not null, \
+                     type varchar(64) not null, comment text not null, primary key (table_name, position)"
+                }
+                _ => {
+                    "export varchar(64) not null primary key, run varchar(64) not null, exported_at varchar(20) not null, \
+                     to_rename mediumtext not null"
+                }
+            };
+            let collation = &self.collation;
+            let sql = format!(
+                "create table if not exists {name} ({columns}) engine=InnoDB default charset=utf8mb4 collate={collation}"
+            );
+            self.session.execute(sql).await?;
+        }
+        Ok(())
+    }
+
+    /// What the last run of an export left, if there was one.
+    ///
+    /// # Errors
+    /// When the server does not answer.
+    pub async fn last_run(&mut self, export: &str) -> Result<Option<LastRun>> {
+        if present(&mut self.session, &[RUN_TABLE.to_owned()]).await?.is_empty() {
+            return Ok(None);
+        }
+        let sql = format!("select run, to_rename from {RUN_TABLE} where export = {}", literal(export));
+        let row = self.session.texts(sql).await?.into_iter().next();
+        Ok(row.map(|row| {
+            let [run, names] = cells(row);
+            LastRun { run, to_rename: names.split(',').filter(|name| !name.is_empty()).map(str::to_owned).collect() }
+        }))
+    }
+
+    /// Gives tables that were filled under another name their own, all at once; readers see the old ones until then.
+    ///
+    /// # Errors
+    /// When the server refuses; the next export tries again.
+    pub async fn finish_renames(&mut self, export: &str) -> Result<()> {
+        let Some(last) = self.last_run(export).await?.filter(|last| !last.to_rename.is_empty()) else { return Ok(()) };
+        let staged: Vec<String> = last.to_rename.iter().map(|name| aside(STAGED, name)).collect();
+        let names: Vec<String> = staged.iter().chain(&last.to_rename).cloned().collect();
+        let present = present(&mut self.session, &names).await?;
+        let mut pairs = Vec::new();
+        for (name, staged) in last.to_rename.iter().zip(&staged).filter(|(_, staged)| present.contains_key(*staged)) {
+            if present.contains_key(name) {
+                let replaced = aside(REPLACED, name);
+                self.session.execute(format!("drop table if exists {}", quoted(&replaced))).await?;
+                pairs.push(format!("{} to {}", quoted(name), quoted(&replaced)));
+            }
+            pairs.push(format!("{} to {}", quoted(staged), quoted(name)));
+        }
+        if !pairs.is_empty() {
+            self.session.execute(format!("rename table {}", pairs.join(", "))).await?;
+        }
+        for name in &last.to_rename {
+            self.session.execute(format!("drop table if exists {}", quoted(&aside(REPLACED, name)))).await?;
+        }
+        self.session.execute(format!("update {RUN_TABLE} set to_rename = '' where export = {}", literal(export))).await
+    }
+
+    /// Takes away tables that an interrupted export began to fill; those that wait to be renamed stay.
+    ///
+    /// # Errors
+    /// When the server refuses.
+    pub async fn drop_leftovers(&mut self) -> Result<()> {
+        let prefix = STAGED.replace('_', "\\\\_");
+        let sql = format!(
+            "select table_name from information_schema.tables where table_schema = database() and table_name like '{prefix}%'"
+        );
+        let left = self.session.texts(sql).await?;
+        if left.is_empty() {
+            return Ok(());
+        }
+        let waiting = self.session.texts(format!("select to_rename, '' from {RUN_TABLE}")).await?;
+        let waiting: BTreeSet<String> = waiting
+            .into_iter()
+            .flat_map(|row| cells::<2>(row)[0].split(',').map(|name| aside(STAGED, name)).collect::<Vec<_>>())
+            .collect();
+        for [name] in left.into_iter().map(cells).filter(|[name]| !waiting.contains(name)) {
+            self.session.execute(format!("drop table {}", quoted(&name))).await?;
+        }
+        Ok(())
+    }
+}
+
+/// The tables of these names that there are.
+///
+/// # Errors
+/// When the server does not answer.
+pub async fn present(session: &mut Session, names: &[String]) -> Result<BTreeMap<String, Present>> {
+    let names = names.iter().map(|name| literal(name)).collect::<Vec<_>>().join(", ");
+    if names.is_empty() {
+        return Ok(BTreeMap::new());
+    }
+    let here = format!("table_schema = database() and table_name in ({names})");
+    let tables = session
+        .texts(format!("select table_name, engine, table_comment from information_schema.tables where {here}"))
+        .await?;
+    let mut present: BTreeMap<String, Present> = BTreeMap::new();
+    for row in tables {
+        let [name, engine, comment] = cells(row);
+        present.insert(name, Present { engine, comment, ..Present::default() });
+    }
+    let columns = format!(
+        "select table_name, column_name, column_type, collation_name, column_comment from information_schema.columns \
+         where {here} order by table_name, ordinal_position"
+    );
+    for row in session.texts(columns).await? {
+        let [table, name, kind, collation, comment] = cells(row);
+        if let Some(table) = present.get_mut(&table) {
+            table.columns.push(PresentColumn { name, kind: Type::parse(&kind), collation, comment });
+        }
+    }
+    let keys = format!(
+        "select table_name, column_name from information_schema.statistics where {here} and index_name = 'PRIMARY' \
+         order by table_name, seq_in_index"
+    );
+    for row in session.texts(keys).await? {
+        let [table, column] = cells(row);
+        if let Some(table) = present.get_mut(&table) {
+            table.key.push(column);
+        }
+    }
+    Ok(present)
+}
+
+/// The recorded version of every exported partition, by table.
+///
+/// # Errors
+/// When the server does not answer.
+pub async fn recorded(session: &mut Session) -> Result<BTreeMap<String, BTreeMap<String, String>>> {
+    let mut recorded: BTreeMap<String, BTreeMap<String, String>> = BTreeMap::new();
+    for row in session.texts(format!("select table_name, dt, version from {METADATA_TABLE}")).await? {
+        let [table, day, version] = cells(row);
+        recorded.entry(table).or_default().insert(day, version);
+    }
+    Ok(recorded)
+}
+
+/// The name of the lock of a database's exporters: server-wide, of at most 64 characters.
+fn lock_name(database: &str) -> String {
+    format!("strata-export-{:016x}", xxhash_rust::xxh3::xxh3_64(database.as_bytes()))
+}
+
+/// The server's binary collation that does not pad: what keys need that differ by case or by spaces at their end.
+async fn collation(session: &mut Session, facts: &Facts) -> Result<String> {
+    const KNOWN: [&str; 2] = ["utf8mb4_nopad_bin", "utf8mb4_0900_bin"];
+    let names = KNOWN.map(literal).join(", ");
+    let sql = format!("select collation_name from information_schema.collations where collation_name in ({names})");
+    let found = session.texts(sql).await?.into_iter().flatten().flatten().next();
+    found
+        .ok_or_else(|| anyhow!("{} has no binary collation of utf8mb4 without padding", facts.shown()))
+        .hint("MySQL 8.0.17 and MariaDB 10.2 and later have one")
+}
+
+/// The cells of a row of known width; NULL is the empty text.
+pub fn cells<const N: usize>(row: Vec<Option<String>>) -> [String; N] {
+    let mut row = row.into_iter().map(Option::unwrap_or_default);
+    std::array::from_fn(|_| row.next().unwrap_or_default())
+}

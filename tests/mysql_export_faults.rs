@@ -1,0 +1,359 @@
+//! What can go wrong between strata and a MySQL target, at every packet: cut connections, killed processes, a killed server,
+//! locks, small packets, a full disk, wrong logins. Before the next run the target has its old or its new state, after it
+//! the lake's.
+
+#[path = "server/own.rs"]
+mod own;
+#[path = "server/proxy.rs"]
+mod proxy;
+mod server;
+mod shop;
+#[path = "server/warehouse.rs"]
+mod warehouse;
+
+use std::process::{Child, Stdio};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex};
+use std::thread;
+use std::time::Duration;
+
+use own::OwnServer;
+use proxy::{At, Cut, Proxy};
+use server::Database;
+use warehouse::{Warehouse, said, state};
+
+/// Every packet when time does not matter, a few of them otherwise.
+fn packets(count: usize, few: usize) -> Vec<usize> {
+    let step = if std::env::var_os("STRATA_TEST_LONG").is_some() { 1 } else { (count / few).max(1) };
+    (1..=count).rev().step_by(step).collect()
+}
+
+/// The old and the new state of a target, the warehouses that make them, and the packets that going from one to the other
+/// takes.
+struct Change {
+    old: Warehouse,
+    new: Warehouse,
+    old_state: String,
+    new_state: String,
+    packets: usize,
+}
+
+impl Change {
+    fn of(database: &Database, port: u16) -> Self {
+        let (old, new) = (Warehouse::of(1, &database.url()), Warehouse::of(2, &database.url()));
+        old.succeeds(&["export"]);
+        let old_state = state(database);
+        let proxy = Proxy::new(port, At::Never, Cut::Before, || ());
+        new.export_to(&[("metrics", &database.url_by(proxy.port))]);
+        new.succeeds(&["export"]);
+        let new_state = state(database);
+        assert_ne!(old_state, new_state);
+        Self { old, new, old_state, new_state, packets: proxy.seen() }
+    }
+
+    /// Brings the target back to the old state, and lets the new warehouse export through a proxy.
+    fn rewind(&self, database: &Database, proxy: &Proxy) {
+        self.old.succeeds(&["export"]);
+        assert_eq!(state(database), self.old_state);
+        self.new.export_to(&[("metrics", &database.url_by(proxy.port))]);
+    }
+}
+
+#[test]
+fn a_connection_cut_at_any_packet_is_made_anew_and_the_target_ends_as_the_lake() {
+    let database = Database::new("cut");
+    let change = Change::of(&database, database.port());
+    assert!(change.packets > 20, "{}", change.packets);
+    for (at, k) in packets(change.packets, 6).into_iter().enumerate() {
+        let cut = if at % 2 == 0 { Cut::After } else { Cut::Before };
+        let proxy = Proxy::new(database.port(), At::Packet(k), cut, || ());
+        change.rewind(&database, &proxy);
+        let (code, said) = change.new.runs(&["export"]);
+        // A login that fails is no export that was interrupted: it is told at once.
+        let before_login = said.contains("the connection broke") && k <= 12;
+        assert!(code == 0 || before_login, "packet {k} {cut:?}: {said}");
+        assert_eq!(
+            state(&database),
+            if code == 0 { &change.new_state } else { &change.old_state }.as_str(),
+            "packet {k}"
+        );
+        assert_eq!(proxy.cuts(), 1, "packet {k}");
+    }
+    change.new.keeps_secrets();
+}
+
+#[test]
+fn strata_killed_at_any_packet_leaves_the_old_or_the_new_state() {
+    let database = Database::new("kill");
+    let change = Change::of(&database, database.port());
+    let mut seen = [0, 0];
+    for (at, k) in packets(change.packets, 8).into_iter().enumerate() {
+        let cut = if at % 2 == 0 { Cut::Before } else { Cut::After };
+        let child: Arc<Mutex<Option<Child>>> = Arc::default();
+        let victim = Arc::clone(&child);
+        let proxy = Proxy::new(database.port(), At::Packet(k), cut, move || {
+            if let Some(child) = victim.lock().expect("a lock").as_mut() {
+                let _ = child.kill();
+            }
+        });
+        change.rewind(&database, &proxy);
+        let mut locked = child.lock().expect("a lock");
+        *locked = Some(change.new.command(&["export", "--quiet"]).stderr(Stdio::null()).spawn().expect("starts"));
+        drop(locked);
+        while proxy.cuts() == 0 {
+            thread::sleep(Duration::from_millis(5));
+        }
+        thread::sleep(Duration::from_millis(150));
+        let mut victim = child.lock().expect("a lock").take().expect("it was started");
+        let _ = victim.kill();
+        victim.wait().expect("ends");
+        let between = settled(&database);
+        let is_new = between == change.new_state;
+        assert!(is_new || between == change.old_state, "packet {k} {cut:?}\n{between}");
+        seen[usize::from(is_new)] += 1;
+        change.new.succeeds(&["export"]);
+        assert_eq!(state(&database), change.new_state, "packet {k} {cut:?}");
+    }
+    assert!(seen[0] > 0, "the old state was met: {seen:?}");
+}
+
+/// The state once the server has noticed that the client is gone.
+fn settled(database: &Database) -> String {
+    let sessions = format!("select count(*) from information_schema.processlist where user = '{}'", database.name);
+    for _ in 0..400 {
+        if database.root(&sessions).trim() == "0" {
+            break;
+        }
+        thread::sleep(Duration::from_millis(10));
+    }
+    state(database)
+}
+
+#[test]
+fn a_first_export_killed_at_any_packet_shows_no_table_or_a_whole_one() {
+    let database = Database::new("birth");
+    let warehouse = Warehouse::of(1, &database.url());
+    warehouse.succeeds(&["export"]);
+    let whole = state(&database);
+    let empty = || {
+        let drop = database.root(
+            "select concat('drop table ', table_name, ';') from information_schema.tables where table_schema = database()",
+        );
+        database.root(&drop);
+    };
+    empty();
+    let counter = Proxy::new(database.port(), At::Never, Cut::Before, || ());
+    warehouse.export_to(&[("metrics", &database.url_by(counter.port))]);
+    warehouse.succeeds(&["export"]);
+    for k in packets(counter.seen(), 6) {
+        empty();
+        let child: Arc<Mutex<Option<Child>>> = Arc::default();
+        let victim = Arc::clone(&child);
+        let proxy = Proxy::new(database.port(), At::Packet(k), Cut::Before, move || {
+            if let Some(child) = victim.lock().expect("a lock").as_mut() {
+                let _ = child.kill();
+            }
+        });
+        warehouse.export_to(&[("metrics", &database.url_by(proxy.port))]);
+        let mut locked = child.lock().expect("a lock");
+        *locked = Some(warehouse.command(&["export", "--quiet"]).stderr(Stdio::null()).spawn().expect("starts"));
+        drop(locked);
+        while proxy.cuts() == 0 {
+            thread::sleep(Duration::from_millis(5));
+        }
+        let mut victim = child.lock().expect("a lock").take().expect("it was started");
+        let _ = victim.kill();
+        victim.wait().expect("ends");
+        let between = settled(&database);
+        for table in ["# app_day\n", "# app_visitor\n"] {
+            let part =
+                |text: &str| text.split_once(table).map(|(_, rest)| rest.split('#').next().unwrap_or("").to_owned());
+            assert!(part(&between).is_none_or(|rows| Some(rows) == part(&whole)), "packet {k}\n{between}");
+        }
+        warehouse.succeeds(&["export"]);
+        assert_eq!(state(&database), whole, "packet {k}");
+        assert_eq!(database.root("show tables like 'strata\\_new%'"), "", "packet {k}");
+    }
+}
+
+#[test]
+fn a_lost_answer_to_commit_is_looked_up_and_not_guessed() {
+    let database = Database::new("commit");
+    let change = Change::of(&database, database.port());
+    for (cut, loads) in [(Cut::After, 1), (Cut::Before, 2)] {
+        let proxy = Proxy::new(database.port(), At::Text("\u{3}commit"), cut, || ());
+        change.rewind(&database, &proxy);
+        database.root("set global general_log = 0; set global log_output = 'TABLE'; truncate mysql.general_log; set global general_log = 1");
+        let said = change.new.succeeds(&["export"]);
+        let count = "set global general_log = 0; select count(*) from mysql.general_log where command_type = 'Query' and argument like \
+                     'load data%app\\_day%' and user_host like 't_commit%'";
+        let count = database.root(count);
+        assert_eq!((proxy.cuts(), count.trim()), (1, loads.to_string().as_str()), "{cut:?}: {said}");
+        assert!(said.contains("again in 1 s"), "{said}");
+        assert_eq!(state(&database), change.new_state);
+    }
+}
+
+#[test]
+fn a_server_killed_at_any_moment_recovers_and_the_export_with_it() {
+    let server = Arc::new(OwnServer::start(""));
+    let database = server.database("crash");
+    let change = Change::of(&database, server.port);
+    for k in packets(change.packets, 3).into_iter().filter(|k| *k > 15) {
+        let (victim, crashed) = (Arc::clone(&server), Arc::new(AtomicBool::new(false)));
+        let told = Arc::clone(&crashed);
+        let proxy = Proxy::new(server.port, At::Packet(k), Cut::After, move || {
+            victim.crash();
+            told.store(true, Ordering::SeqCst);
+        });
+        change.rewind(&database, &proxy);
+        let (code, said) = change.new.runs(&["export"]);
+        assert_eq!(code, 0, "packet {k}: {said}");
+        while !crashed.load(Ordering::SeqCst) {
+            thread::sleep(Duration::from_millis(5));
+        }
+        server.wait();
+        assert_eq!(state(&database), change.new_state, "packet {k}");
+    }
+}
+
+#[test]
+fn locks_and_deadlocks_are_waited_out() {
+    let database = Database::new("locks");
+    let change = Change::of(&database, database.port());
+    let proxy = Proxy::new(database.port(), At::Never, Cut::Before, || ());
+    change.rewind(&database, &proxy);
+    let said = thread::scope(|scope| {
+        let hold = "start transaction; select count(*) from app_day for update; select sleep(7); rollback";
+        scope.spawn(|| database.root(hold));
+        thread::sleep(Duration::from_millis(300));
+        change.new.succeeds(&["export"])
+    });
+    assert!(said.contains("Lock wait timeout exceeded") && said.contains("again in 1 s"), "{said}");
+    assert_eq!(state(&database), change.new_state);
+
+    change.rewind(&database, &proxy);
+    // A table that no rollback touches counts the deadlocks that are still to come.
+    database.root(
+        "create table flag (n int) engine=MyISAM; insert into flag values (2);
+         delimiter //
+         create trigger dead before delete on app_visitor for each row
+         begin
+             if (select n from flag) > 0 then
+                 update flag set n = n - 1;
+                 signal sqlstate '40001' set mysql_errno = 1213, message_text = 'Deadlock found';
+             end if;
+         end//
+         delimiter ;",
+    );
+    let said = change.new.succeeds(&["export"]);
+    assert!(said.contains("Deadlock found") && said.contains("again in 2 s"), "{said}");
+    assert_eq!(state(&database), change.new_state);
+}
+
+#[test]
+fn rows_that_a_server_bends_or_leaves_out_are_not_committed() {
+    let database = Database::new("bent");
+    let change = Change::of(&database, database.port());
+    let proxy = Proxy::new(database.port(), At::Never, Cut::Before, || ());
+    for (bend, mend, told) in [
+        (
+            "create trigger bend before insert on app_day for each row set new.events = new.events + 1",
+            "drop trigger bend",
+            "the server has 1 rows (checksum",
+        ),
+        (
+            "alter table app_day add constraint old_only check (generation < 2)",
+            "alter table app_day drop constraint old_only",
+            "the server took 0 of 5 rows with 5 warnings: CONSTRAINT `old_only` failed",
+        ),
+    ] {
+        change.rewind(&database, &proxy);
+        database.root(bend);
+        let (code, said) = change.new.runs(&["export"]);
+        database.root(mend);
+        assert!(code == 1 && said.contains(told), "{said}");
+        assert_eq!(state(&database), change.old_state);
+    }
+}
+
+#[test]
+fn small_packets_are_filled_and_a_row_beyond_them_is_told() {
+    let server = OwnServer::start("--max-allowed-packet=16384 --local-infile=0");
+    let (database, other) = (server.database("packet"), Database::new("packet"));
+    let warehouse = Warehouse::of(1, &database.url());
+    warehouse.succeeds(&["export"]);
+    Warehouse::of(1, &other.url()).succeeds(&["export"]);
+    assert_eq!(state(&database), state(&other));
+    let file = warehouse.path().join("sql/app/app_visitor.sql");
+    let sql = std::fs::read_to_string(&file).expect("a file");
+    std::fs::write(&file, sql.replace("max(brand) as brand", "repeat('x', 20000) as brand")).expect("writes");
+    let (code, said) = warehouse.runs(&["run"]);
+    assert!(code == 1 && said.contains("hint: raise max_allowed_packet on the server"), "{said}");
+    assert_eq!(database.root("select count(*) from app_day").trim(), "5");
+}
+
+#[test]
+fn a_full_disk_is_told_and_the_old_state_stays() {
+    let options = "--innodb-file-per-table=0 --innodb-data-file-path=ibdata1:12M:autoextend:max:24M";
+    let server = OwnServer::start(options);
+    let database = server.database("full");
+    let (old, new) = (Warehouse::of(1, &database.url()), Warehouse::of(2, &database.url()));
+    old.succeeds(&["export"]);
+    let before = state(&database);
+    // All the space there is, then a table that wants a page of its own for every row.
+    database.root("create table filler (x longblob)");
+    for size in [4_000_000, 1_000_000, 200_000, 40_000, 12_000, 4_000, 500, 50] {
+        for _ in 0..40 {
+            let sql = format!("insert ignore into filler values (repeat('x', {size}))");
+            if !full(&database, &sql) {
+                break;
+            }
+        }
+    }
+    let file = new.path().join("sql/app/app_visitor.sql");
+    let sql = std::fs::read_to_string(&file).expect("a file");
+    std::fs::write(&file, sql.replace("max(brand) as brand", "repeat('x', 60000) as brand")).expect("writes");
+    let (code, said) = new.runs(&["run"]);
+    assert!(code == 1 && said.contains("is full") && said.contains("hint: free space on the server"), "{said}");
+    let after = state(&database);
+    let rows = |text: &str| text.split("# strata_table").next().map(str::to_owned);
+    assert_eq!(rows(&after), rows(&before));
+    // Where no space is left nothing can be dropped; it goes with its server.
+    std::mem::forget(database);
+}
+
+fn full(database: &Database, sql: &str) -> bool {
+    let mut client = std::process::Command::new("mariadb");
+    client.args(["--no-defaults", "--user=root", "--batch", &format!("--socket={}", database.socket())]);
+    client.args([&database.name, "--execute", sql]).stdin(Stdio::null());
+    client.output().is_ok_and(|done| done.status.success())
+}
+
+#[test]
+fn what_stands_in_the_way_is_told_in_one_message() {
+    let database = Database::without_grants("refused");
+    let warehouse = Warehouse::of(1, &database.url());
+    let grant = |privileges: &str| {
+        let name = &database.name;
+        database.root(&format!("grant {privileges} on `{name}`.* to '{name}'@'%'"));
+    };
+    let fails = |url: &str, told: &str| {
+        warehouse.export_to(&[("metrics", url)]);
+        let done = warehouse.command(&["export"]).output().expect("starts");
+        let said = said(&done);
+        assert_eq!(done.status.code(), Some(1), "{said}");
+        assert!(said.contains(told), "{told}\n{said}");
+        assert_eq!(said.matches(" error ").count(), 1, "one message: {said}");
+    };
+    fails(&database.url(), "GRANT SELECT ON `t_refused`.* TO 't_refused'@'%';");
+    grant("select, insert, delete");
+    fails(&database.url(), "GRANT CREATE ON `t_refused`.`strata_export` TO 't_refused'@");
+    fails(&database.url_of("t_refused:s3cr3t-canary-no", "127.0.0.1"), "wrong user or password");
+    fails(&database.url_of("t_refused:s3cr3t-canary-no", "nowhere.invalid"), "the host is not known");
+    fails("mysql://t_refused:s3cr3t-canary-no@127.0.0.1:1/x", "connection refused");
+    grant("update, create, alter, drop");
+    warehouse.export_to(&[("metrics", &database.url())]);
+    warehouse.succeeds(&["export"]);
+    warehouse.keeps_secrets();
+}
