@@ -10,8 +10,11 @@ use datafusion::datasource::listing::PartitionedFile;
 use datafusion::datasource::physical_plan::parquet::metadata::{DFParquetMetadata, ordering_from_parquet_metadata};
 use datafusion::datasource::physical_plan::{FileGroup, FileScanConfig};
 use datafusion::physical_expr::LexOrdering;
+use datafusion::physical_expr::expressions::Column;
 use futures::{StreamExt, TryStreamExt};
 use object_store::ObjectStore;
+use parquet::basic::Type;
+use parquet::file::metadata::ParquetMetaData;
 
 /// Footers that are read at once.
 const FOOTERS_AT_ONCE: usize = 16;
@@ -43,6 +46,7 @@ pub async fn grouped(
                 let footer = DFParquetMetadata::new(store, &file.object_meta).with_file_metadata_cache(Some(cache));
                 let footer = footer.fetch_metadata().await?;
                 let order = ordering_from_parquet_metadata(&footer, file_schema)?;
+                let order = order.filter(|order| keeps_order(&footer, order, file_schema));
                 let statistics = DFParquetMetadata::statistics_from_parquet_metadata(&footer, file_schema)?;
                 file.statistics = Some(Arc::new(statistics));
                 Ok::<_, datafusion::common::DataFusionError>((file, order))
@@ -66,6 +70,18 @@ pub async fn grouped(
         }
     }
     Ok((all.split_files(wanted), None))
+}
+
+/// Whether a file's rows are in the same order by the table's types: a column that has become text since is not, for 9
+/// comes before 10 and after "10".
+fn keeps_order(footer: &ParquetMetaData, order: &LexOrdering, file_schema: &SchemaRef) -> bool {
+    let columns = footer.file_metadata().schema_descr();
+    order.iter().filter_map(|key| key.expr.downcast_ref::<Column>()).all(|key| {
+        let stored = columns.columns().iter().find(|column| column.name() == key.name());
+        let was_text = stored.is_some_and(|column| column.physical_type() == Type::BYTE_ARRAY);
+        let is_text = file_schema.field(key.index()).data_type().is_string();
+        was_text == is_text
+    })
 }
 
 #[cfg(test)]
@@ -129,5 +145,31 @@ mod tests {
         let (plan, numbers) = ordered(&[vec![1, 3], vec![5, 4]]).await;
         assert!(plan.contains("SortExec"), "{plan}");
         assert_eq!(numbers, [1, 3, 4, 5]);
+    }
+
+    #[tokio::test]
+    async fn numbers_that_have_become_text_are_sorted_as_text() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let lake = Lake::open(&folder.path().to_string_lossy()).expect("a lake");
+        let spec = |kind| TableSpec {
+            name: "dwd_test".to_owned(),
+            schema: Arc::new(Schema::new(vec![Field::new("n", kind, true)])),
+            partitioned: false,
+            description: "A number".to_owned(),
+        };
+        let mut table = lake.ensure_table(&spec(DataType::Int64), 0).await.expect("a table");
+        let schema = table.schema().clone();
+        let batch = RecordBatch::try_new(schema.clone(), vec![Arc::new(Int64Array::from(vec![9, 10]))]);
+        let file = encode_parquet(&sorted_by(&schema, &["n"]), &[batch.expect("a batch")]).expect("a file");
+        let adds = vec![table.put(None, file, "run").await.expect("a place")];
+        table.commit(Commit { adds, run: "run".to_owned(), ..Commit::default() }).await.expect("a commit");
+        let table = lake.ensure_table(&spec(DataType::Utf8), 0).await.expect("a table of text");
+        let engine = Engine::new(&lake, 1 << 30, 2, "UTC".parse().expect("a zone")).expect("an engine");
+        let session = engine.session();
+        session.register_table("dwd_test", Arc::new(LakeScan::of(&table).expect("a scan"))).expect("registered");
+        let frame = session.sql("select n from dwd_test order by n nulls first").await.expect("planned");
+        let batches = frame.collect().await.expect("rows");
+        let texts = batches.iter().flat_map(|b| b.column(0).as_string_view().iter().flatten().map(str::to_owned));
+        assert_eq!(texts.collect::<Vec<_>>(), ["10", "9"]);
     }
 }
