@@ -66,7 +66,7 @@ impl<'t> Document<'t> {
         Ok(())
     }
 
-    /// Fills in `${NAME}` and `${NAME:-default}` in every string of the file; overrides stay as they are.
+    /// Fills in `${NAME}` and `${NAME:-default}` in every string of the file; settings from outside stay as they are.
     pub(super) fn expand(&mut self, environment: &Environment) -> Result<()> {
         let mut failure = None;
         let end = self.text.len();
@@ -151,7 +151,7 @@ fn expand_in(
 }
 
 /// Fills in the variables of one text; `$${` is a literal `${`.
-fn filled_in(text: &str, environment: &Environment) -> Result<String> {
+pub(super) fn filled_in(text: &str, environment: &Environment) -> Result<String> {
     let mut filled = String::new();
     let mut rest = text;
     while let Some(at) = rest.find("${") {

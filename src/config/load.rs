@@ -11,7 +11,7 @@ use chrono_tz::TZ_VARIANTS;
 use serde::Deserialize;
 use toml::Spanned;
 
-use super::document::{Document, Text};
+use super::document::{Document, Text, filled_in};
 use super::source::Source;
 use super::validate;
 use super::{
@@ -91,7 +91,10 @@ impl Config {
             document.set(name, &key, value)?;
         }
         for (key, value) in overrides {
-            document.set(&format!("--set {key}"), key, value)?;
+            let name = format!("--set {key}");
+            // Filled in here and not by the shell, a secret stays out of the list of processes.
+            let filled = filled_in(value, environment).with_context(|| name.clone())?;
+            document.set(&name, key, &filled)?;
         }
         document.expand(environment)?;
         let warehouse: Warehouse = document.read()?;

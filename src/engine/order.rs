@@ -3,24 +3,26 @@
 
 use std::sync::Arc;
 
-use arrow::datatypes::SchemaRef;
+use arrow::compute::SortOptions;
+use arrow::datatypes::{DataType, SchemaRef};
 use datafusion::catalog::Session;
-use datafusion::common::Result;
+use datafusion::common::stats::Precision;
+use datafusion::common::{DataFusionError, Result, ScalarValue, Statistics};
 use datafusion::datasource::listing::PartitionedFile;
-use datafusion::datasource::physical_plan::parquet::metadata::{DFParquetMetadata, ordering_from_parquet_metadata};
+use datafusion::datasource::physical_plan::parquet::metadata::DFParquetMetadata;
 use datafusion::datasource::physical_plan::{FileGroup, FileScanConfig};
-use datafusion::physical_expr::LexOrdering;
 use datafusion::physical_expr::expressions::Column;
+use datafusion::physical_expr::{LexOrdering, PhysicalSortExpr};
 use futures::{StreamExt, TryStreamExt};
 use object_store::ObjectStore;
-use parquet::basic::Type;
-use parquet::file::metadata::ParquetMetaData;
+use parquet::arrow::parquet_to_arrow_schema;
+use parquet::file::metadata::{PageIndexPolicy, ParquetMetaData};
 
 /// Footers that are read at once.
 const FOOTERS_AT_ONCE: usize = 16;
 
 /// Every group is read at once, so that many of them cost more than a sort: at most this often the wanted number.
-const GROUPS_PER_PARTITION: usize = 8;
+const GROUPS_PER_PARTITION: usize = 4;
 
 /// The files in groups, and the order that the rows of each group have, if there is one.
 ///
@@ -34,22 +36,21 @@ pub async fn grouped(
     files: Vec<PartitionedFile>,
 ) -> Result<(Vec<FileGroup>, Option<LexOrdering>)> {
     let wanted = state.config().target_partitions();
-    // What is computed in one piece is small, and sorted faster than it is looked up.
-    if wanted == 1 {
-        return Ok((FileGroup::new(files).split_files(wanted), None));
-    }
     let cache = state.runtime_env().cache_manager.get_file_metadata_cache();
     let seen: Vec<(PartitionedFile, Option<LexOrdering>)> = futures::stream::iter(files)
         .map(|mut file| {
             let cache = Arc::clone(&cache);
             async move {
-                let footer = DFParquetMetadata::new(store, &file.object_meta).with_file_metadata_cache(Some(cache));
+                let footer = DFParquetMetadata::new(store, &file.object_meta)
+                    .with_file_metadata_cache(Some(cache))
+                    .with_page_index_policy(Some(PageIndexPolicy::Skip));
                 let footer = footer.fetch_metadata().await?;
-                let order = ordering_from_parquet_metadata(&footer, file_schema)?;
-                let order = order.filter(|order| keeps_order(&footer, order, file_schema));
-                let statistics = DFParquetMetadata::statistics_from_parquet_metadata(&footer, file_schema)?;
-                file.statistics = Some(Arc::new(statistics));
-                Ok::<_, datafusion::common::DataFusionError>((file, order))
+                let told = order_of(&footer, file_schema)?;
+                let order = told.map(|(order, bounds)| {
+                    file.statistics = Some(Arc::new(bounds));
+                    order
+                });
+                Ok::<_, DataFusionError>((file, order))
             }
         })
         .buffered(FOOTERS_AT_ONCE)
@@ -72,104 +73,188 @@ pub async fn grouped(
     Ok((all.split_files(wanted), None))
 }
 
-/// Whether a file's rows are in the same order by the table's types: a column that has become text since is not, for 9
-/// comes before 10 and after "10".
-fn keeps_order(footer: &ParquetMetaData, order: &LexOrdering, file_schema: &SchemaRef) -> bool {
+/// The order that a file's footer tells, and the bounds of its keys; only what is certain by the table's columns of today.
+///
+/// Each key must be a column of the table of the very type that the file has: after a change of type 9 may come before 10
+/// and after "10", and without a key the ones behind it are in no order. Files with nested columns tell nothing, for their
+/// columns are not numbered as the table's; neither do floats, whose NaN no bound shows.
+fn order_of(footer: &ParquetMetaData, file_schema: &SchemaRef) -> Result<Option<(LexOrdering, Statistics)>> {
     let columns = footer.file_metadata().schema_descr();
-    order.iter().filter_map(|key| key.expr.downcast_ref::<Column>()).all(|key| {
-        let stored = columns.columns().iter().find(|column| column.name() == key.name());
-        let was_text = stored.is_some_and(|column| column.physical_type() == Type::BYTE_ARRAY);
-        let is_text = file_schema.field(key.index()).data_type().is_string();
-        was_text == is_text
-    })
+    let sorting = footer.row_groups().first().and_then(|group| group.sorting_columns());
+    let Some(sorting) = sorting.filter(|_| columns.num_columns() == columns.root_schema().get_fields().len()) else {
+        return Ok(None);
+    };
+    let stored = parquet_to_arrow_schema(columns, None)?;
+    let known = DFParquetMetadata::statistics_from_parquet_metadata(footer, file_schema)?;
+    // What the engine does not need to know it must not conclude from: bounds leave out NaN, for one.
+    let mut bounds = Statistics::new_unknown(file_schema);
+    let mut keys = Vec::new();
+    for told in sorting {
+        let place = usize::try_from(told.column_idx).unwrap_or(usize::MAX);
+        let field = stored.fields().get(place);
+        let here = field.and_then(|field| Some((field, file_schema.column_with_name(field.name())?)));
+        let same = here.filter(|(stored, (_, here))| plain(stored.data_type()) == plain(here.data_type()));
+        let Some((_, (index, field))) = same.filter(|(stored, _)| !stored.data_type().is_floating()) else {
+            return Ok(None);
+        };
+        let of_column = &known.column_statistics[index];
+        let bound = |known: &Precision<ScalarValue>| known.get_value().filter(|value| !value.is_null()).cloned();
+        let Some((low, high)) = bound(&of_column.min_value).zip(bound(&of_column.max_value)) else {
+            return Ok(None);
+        };
+        bounds.column_statistics[index].min_value = Precision::Inexact(low);
+        bounds.column_statistics[index].max_value = Precision::Inexact(high);
+        bounds.column_statistics[index].null_count = Precision::Exact(0);
+        let options = SortOptions { descending: told.descending, nulls_first: told.nulls_first };
+        keys.push(PhysicalSortExpr::new(Arc::new(Column::new(field.name(), index)), options));
+    }
+    Ok(LexOrdering::new(keys).map(|order| (order, bounds)))
+}
+
+/// The type of a column, whichever way its text is held.
+fn plain(kind: &DataType) -> DataType {
+    match kind {
+        DataType::Utf8View | DataType::LargeUtf8 => DataType::Utf8,
+        DataType::BinaryView | DataType::LargeBinary => DataType::Binary,
+        other => other.clone(),
+    }
 }
 
 #[cfg(test)]
 mod tests {
-    use arrow::array::{AsArray, Int64Array, RecordBatch};
-    use arrow::datatypes::{DataType, Field, Int64Type, Schema};
+    use arrow::array::{
+        ArrayRef, Float64Array, Int32Array, Int64Array, RecordBatch, StructArray, TimestampMicrosecondArray,
+    };
+    use arrow::datatypes::Field;
+    use arrow::util::display::{ArrayFormatter, FormatOptions};
     use datafusion::physical_plan::displayable;
 
     use super::*;
     use crate::engine::{Engine, LakeScan};
     use crate::lake::{Commit, Lake, TableSpec, encode_parquet, sorted_by};
 
-    /// The plan of `select n … order by n` over files of such numbers, and what it yields.
-    async fn ordered(files: &[Vec<i64>]) -> (String, Vec<i64>) {
+    fn batch(columns: Vec<(&str, ArrayRef)>) -> RecordBatch {
+        RecordBatch::try_from_iter_with_nullable(columns.into_iter().map(|(name, c)| (name, c, true))).expect("a batch")
+    }
+
+    /// The plan of a query and the first column of its answer, over files that are believed to be sorted; each group of
+    /// files has the columns that the table had when they were written.
+    async fn answered(files: &[Vec<RecordBatch>], key: &[&str], sql: &str) -> (String, Vec<String>) {
         let folder = tempfile::tempdir().expect("a folder");
         let lake = Lake::open(&folder.path().to_string_lossy()).expect("a lake");
-        let columns = ["n", "twice"].map(|name| Field::new(name, DataType::Int64, true));
-        let schema = Arc::new(Schema::new(columns.to_vec()));
-        let (name, description) = ("dwd_test".to_owned(), "A number".to_owned());
-        let spec = TableSpec { name, schema: schema.clone(), partitioned: false, description };
-        let mut table = lake.ensure_table(&spec, 0).await.expect("a table");
-        let mut adds = Vec::new();
-        for numbers in files {
-            let twice = Int64Array::from_iter_values(numbers.iter().map(|n| n * 2));
-            let columns = vec![Arc::new(Int64Array::from(numbers.clone())) as _, Arc::new(twice) as _];
-            let batch = RecordBatch::try_new(schema.clone(), columns).expect("a batch");
-            let file = encode_parquet(&sorted_by(&schema, &["n"]), &[batch]).expect("a file");
-            adds.push(table.put(None, file, "run").await.expect("a place"));
+        let mut latest = None;
+        for of_one_shape in files {
+            let schema = of_one_shape[0].schema();
+            let (name, description) = ("dwd_test".to_owned(), "A row".to_owned());
+            let spec = TableSpec { name, schema: schema.clone(), partitioned: false, description };
+            let mut table = lake.ensure_table(&spec, 0).await.expect("a table");
+            let key: Vec<&str> = key.iter().copied().filter(|key| schema.index_of(key).is_ok()).collect();
+            let mut adds = Vec::new();
+            for batch in of_one_shape {
+                let file = encode_parquet(&sorted_by(&schema, &key), std::slice::from_ref(batch)).expect("a file");
+                adds.push(table.put(None, file, "run").await.expect("a place"));
+            }
+            table.commit(Commit { adds, run: "run".to_owned(), ..Commit::default() }).await.expect("a commit");
+            latest = Some(table);
         }
-        table.commit(Commit { adds, run: "run".to_owned(), ..Commit::default() }).await.expect("a commit");
         let engine = Engine::new(&lake, 1 << 30, 2, "UTC".parse().expect("a zone")).expect("an engine");
         let session = engine.session();
-        session.register_table("dwd_test", Arc::new(LakeScan::of(&table).expect("a scan"))).expect("registered");
-        let frame = session
-            .sql("select twice, n from dwd_test where twice >= 0 order by n nulls first")
-            .await
-            .expect("planned");
+        let scan = LakeScan::of(&latest.expect("files")).expect("a scan");
+        session.register_table("dwd_test", Arc::new(scan)).expect("registered");
+        let frame = session.sql(sql).await.expect("planned");
         let plan = frame.clone().create_physical_plan().await.expect("a plan");
         let plan = displayable(plan.as_ref()).indent(false).to_string();
-        let batches = frame.collect().await.expect("rows");
-        let numbers = batches.iter().flat_map(|b| b.column(1).as_primitive::<Int64Type>().values().to_vec()).collect();
-        (plan, numbers)
+        let mut texts = Vec::new();
+        for batch in frame.collect().await.expect("rows") {
+            let options = FormatOptions::new();
+            let column = ArrayFormatter::try_new(batch.column(0), &options).expect("shown");
+            texts.extend((0..batch.num_rows()).map(|row| column.value(row).to_string()));
+        }
+        (plan, texts)
     }
+
+    fn numbers(of: &[&[i64]]) -> Vec<RecordBatch> {
+        let column = |numbers: &&[i64]| Arc::new(Int64Array::from(numbers.to_vec())) as ArrayRef;
+        let twice =
+            |numbers: &&[i64]| Arc::new(Int64Array::from_iter_values(numbers.iter().map(|n| n * 2))) as ArrayRef;
+        of.iter().map(|n| batch(vec![("n", column(n)), ("twice", twice(n))])).collect()
+    }
+
+    const IN_ORDER: &str = "select n from dwd_test where twice >= 0 order by n nulls first";
 
     #[tokio::test]
     async fn sorted_files_are_merged_and_not_sorted_again() {
-        let (plan, numbers) = ordered(&[vec![7, 8], vec![1, 3], vec![4, 6], vec![9, 10]]).await;
+        let files = numbers(&[&[7, 8], &[1, 3], &[4, 6], &[9, 10]]);
+        let (plan, rows) = answered(&[files], &["n"], IN_ORDER).await;
         assert!(!plan.contains("SortExec"), "{plan}");
-        assert_eq!(numbers, [1, 3, 4, 6, 7, 8, 9, 10]);
+        assert_eq!(rows, ["1", "3", "4", "6", "7", "8", "9", "10"]);
     }
 
     #[tokio::test]
     async fn sorted_files_may_overlap() {
-        let (plan, numbers) = ordered(&[vec![1, 8], vec![2, 3], vec![2, 9], vec![5, 6]]).await;
+        let (plan, rows) = answered(&[numbers(&[&[1, 8], &[2, 3], &[2, 9], &[5, 6]])], &["n"], IN_ORDER).await;
         assert!(!plan.contains("SortExec"), "{plan}");
-        assert_eq!(numbers, [1, 2, 2, 3, 5, 6, 8, 9]);
+        assert_eq!(rows, ["1", "2", "2", "3", "5", "6", "8", "9"]);
     }
 
     #[tokio::test]
     async fn one_file_out_of_order_makes_a_sort_necessary() {
-        let (plan, numbers) = ordered(&[vec![1, 3], vec![5, 4]]).await;
+        let (plan, rows) = answered(&[numbers(&[&[1, 3], &[5, 4]])], &["n"], IN_ORDER).await;
         assert!(plan.contains("SortExec"), "{plan}");
-        assert_eq!(numbers, [1, 3, 4, 5]);
+        assert_eq!(rows, ["1", "3", "4", "5"]);
     }
 
     #[tokio::test]
-    async fn numbers_that_have_become_text_are_sorted_as_text() {
-        let folder = tempfile::tempdir().expect("a folder");
-        let lake = Lake::open(&folder.path().to_string_lossy()).expect("a lake");
-        let spec = |kind| TableSpec {
-            name: "dwd_test".to_owned(),
-            schema: Arc::new(Schema::new(vec![Field::new("n", kind, true)])),
-            partitioned: false,
-            description: "A number".to_owned(),
-        };
-        let mut table = lake.ensure_table(&spec(DataType::Int64), 0).await.expect("a table");
-        let schema = table.schema().clone();
-        let batch = RecordBatch::try_new(schema.clone(), vec![Arc::new(Int64Array::from(vec![9, 10]))]);
-        let file = encode_parquet(&sorted_by(&schema, &["n"]), &[batch.expect("a batch")]).expect("a file");
-        let adds = vec![table.put(None, file, "run").await.expect("a place")];
-        table.commit(Commit { adds, run: "run".to_owned(), ..Commit::default() }).await.expect("a commit");
-        let table = lake.ensure_table(&spec(DataType::Utf8), 0).await.expect("a table of text");
-        let engine = Engine::new(&lake, 1 << 30, 2, "UTC".parse().expect("a zone")).expect("an engine");
-        let session = engine.session();
-        session.register_table("dwd_test", Arc::new(LakeScan::of(&table).expect("a scan"))).expect("registered");
-        let frame = session.sql("select n from dwd_test order by n nulls first").await.expect("planned");
-        let batches = frame.collect().await.expect("rows");
-        let texts = batches.iter().flat_map(|b| b.column(0).as_string_view().iter().flatten().map(str::to_owned));
-        assert_eq!(texts.collect::<Vec<_>>(), ["10", "9"]);
+    async fn keys_that_have_another_type_since_are_sorted_by_it() {
+        let number = |n: &[i64]| batch(vec![("n", Arc::new(Int64Array::from(n.to_vec())) as ArrayRef)]);
+        let small = |n: &[i32]| batch(vec![("n", Arc::new(Int32Array::from(n.to_vec())) as ArrayRef)]);
+        let text = batch(vec![("n", Arc::new(arrow::array::StringArray::from(vec!["95"])) as ArrayRef)]);
+        let sql = "select n from dwd_test order by n nulls first";
+        let (_, rows) = answered(&[vec![number(&[9, 10])], vec![text]], &["n"], sql).await;
+        assert_eq!(rows, ["10", "9", "95"]);
+        let files = [vec![small(&[3, 9]), small(&[4, 8])], vec![number(&[1, 7])]];
+        let (_, rows) = answered(&files, &["n"], sql).await;
+        assert_eq!(rows, ["1", "3", "4", "7", "8", "9"]);
+        let at = |times: &[i64]| Arc::new(TimestampMicrosecondArray::from(times.to_vec())) as ArrayRef;
+        let n = |numbers: &[i64]| Arc::new(Int64Array::from(numbers.to_vec())) as ArrayRef;
+        let by_time = batch(vec![("n", n(&[7, 6, 5])), ("t", at(&[1, 2, 3]))]);
+        let day = arrow::compute::cast(&at(&[0]), &DataType::Date32).expect("a day");
+        let by_day = batch(vec![("n", n(&[9])), ("t", day)]);
+        let sql = "select n from dwd_test order by t nulls first, n nulls first";
+        let (_, rows) = answered(&[vec![by_time], vec![by_day]], &["t", "n"], sql).await;
+        assert_eq!(rows, ["5", "6", "7", "9"]);
+    }
+
+    #[tokio::test]
+    async fn without_a_key_the_ones_behind_it_are_in_no_order() {
+        let column = |numbers: &[i64]| Arc::new(Int64Array::from(numbers.to_vec())) as ArrayRef;
+        let two = batch(vec![("a", column(&[1, 2, 3])), ("n", column(&[3, 2, 1]))]);
+        let one = batch(vec![("n", column(&[2]))]);
+        let (_, rows) =
+            answered(&[vec![two], vec![one]], &["a", "n"], "select n from dwd_test order by n nulls first").await;
+        assert_eq!(rows, ["1", "2", "2", "3"]);
+    }
+
+    #[tokio::test]
+    async fn files_with_nested_columns_and_keys_of_floats_are_sorted() {
+        let column = |numbers: &[i64]| Arc::new(Int64Array::from(numbers.to_vec())) as ArrayRef;
+        let field = |name| Arc::new(Field::new(name, DataType::Int64, true));
+        let pair = StructArray::from(vec![(field("x"), column(&[1, 2])), (field("y"), column(&[1, 2]))]);
+        let files = vec![batch(vec![("s", Arc::new(pair)), ("n", column(&[2, 1])), ("b", column(&[1, 2]))])];
+        let (_, rows) = answered(&[files], &["b"], "select n from dwd_test order by n nulls first").await;
+        assert_eq!(rows, ["1", "2"]);
+        let float = |numbers: &[f64]| batch(vec![("x", Arc::new(Float64Array::from(numbers.to_vec())) as ArrayRef)]);
+        let files = vec![float(&[1.0, f64::NAN]), float(&[2.0, 3.0])];
+        let (_, rows) = answered(&[files], &["x"], "select x from dwd_test order by x nulls first").await;
+        assert_eq!(rows, ["1.0", "2.0", "3.0", "NaN"]);
+    }
+
+    #[tokio::test]
+    async fn nothing_is_concluded_from_bounds_that_leave_out_nan() {
+        let key = Arc::new(Int64Array::from(vec![1, 2, 3])) as ArrayRef;
+        let values = Arc::new(Float64Array::from(vec![0.5, f64::NAN, 0.5])) as ArrayRef;
+        let files = vec![batch(vec![("x", values), ("n", key)])];
+        let (_, rows) = answered(&[files], &["n"], "select x from dwd_test order by n nulls first").await;
+        assert_eq!(rows, ["0.5", "NaN", "0.5"]);
     }
 }

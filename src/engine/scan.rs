@@ -12,7 +12,7 @@ use datafusion::datasource::TableType;
 use datafusion::datasource::listing::PartitionedFile;
 use datafusion::datasource::memory::MemorySourceConfig;
 use datafusion::datasource::physical_plan::parquet::CachedParquetFileReaderFactory;
-use datafusion::datasource::physical_plan::{FileScanConfigBuilder, ParquetSource};
+use datafusion::datasource::physical_plan::{FileGroup, FileScanConfigBuilder, ParquetSource};
 use datafusion::datasource::source::DataSourceExec;
 use datafusion::datasource::table_schema::TableSchema;
 use datafusion::execution::object_store::ObjectStoreUrl;
@@ -183,7 +183,13 @@ impl LakeScan {
             .collect();
         let metadata_cache = state.runtime_env().cache_manager.get_file_metadata_cache();
         let store = state.runtime_env().object_store(&self.store_url)?;
-        let (groups, order) = grouped(state, &*store, &self.file_schema, table_schema.table_schema(), parts).await?;
+        // What is computed in one piece, or cut short, is sorted faster than its order is looked up.
+        let in_one_piece = state.config().target_partitions() == 1 || limit.is_some();
+        let (groups, order) = if in_one_piece {
+            (FileGroup::new(parts).split_files(state.config().target_partitions()), None)
+        } else {
+            grouped(state, &*store, &self.file_schema, table_schema.table_schema(), parts).await?
+        };
         let readers = Arc::new(CachedParquetFileReaderFactory::new(store, metadata_cache));
         let options = state.default_table_options().parquet;
         let mut source = ParquetSource::new(table_schema.clone())

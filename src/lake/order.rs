@@ -19,7 +19,8 @@ pub fn sorted_by(schema: &SchemaRef, columns: &[&str]) -> SchemaRef {
 
 /// Whether a reader may leave out row groups by the bounds of a column: not when rows are sorted by others.
 pub fn prunes(schema: &Schema, column: &str) -> bool {
-    schema.metadata().get(SORTED_BY).is_none_or(|names| names.split(',').any(|name| name == column))
+    let names = schema.metadata().get(SORTED_BY).filter(|names| !names.is_empty());
+    names.is_none_or(|names| names.split(',').any(|name| name == column))
 }
 
 /// The order to tell in a footer: the believed one, when every row of the batches keeps to it and no key is NULL.
@@ -30,6 +31,11 @@ pub fn sorting_columns(schema: &Schema, batches: &[RecordBatch]) -> Result<Optio
     let names = schema.metadata().get(SORTED_BY).filter(|names| !names.is_empty());
     let places = names.map(|names| names.split(',').map(|name| schema.index_of(name)).collect::<Result<Vec<_>, _>>());
     let Some(places) = places.transpose()? else { return Ok(None) };
+    // A footer numbers the leaves of nested columns, and says nothing of where NaN is.
+    let is_untold = |at: &usize| schema.field(*at).data_type().is_floating();
+    if schema.fields().iter().any(|field| field.data_type().is_nested()) || places.iter().any(is_untold) {
+        return Ok(None);
+    }
     let mut before: Option<Vec<ArrayRef>> = None;
     for batch in batches.iter().filter(|batch| batch.num_rows() > 0) {
         let keys: Vec<ArrayRef> = places.iter().map(|place| batch.column(*place).clone()).collect();

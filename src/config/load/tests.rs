@@ -148,6 +148,16 @@ fn variables_are_filled_in_from_the_environment_or_their_default() {
 }
 
 #[test]
+fn variables_in_an_override_are_filled_in_as_in_the_file() {
+    let project = Project::new();
+    let set = [("lake.url", "/data/${LAKE:-lake}")];
+    assert_eq!(project.load(&set, []).expect("a good project").lake.to_string(), "/data/lake");
+    assert_eq!(project.load(&set, [("LAKE", "other")]).expect("a good project").lake.to_string(), "/data/other");
+    let error = project.load(&[("lake.url", "${LAKE}")], []).expect_err("not set");
+    assert!(crate::error::render(&error).starts_with("error: --set lake.url\n"), "{error:#}");
+}
+
+#[test]
 fn an_unset_variable_does_not_matter_when_its_value_is_overridden() {
     let project = Project::new();
     project.write("conf/warehouse.toml", &WAREHOUSE.replace("warehouse/lake", "${LAKE}"));
