@@ -4,7 +4,7 @@
 //! Tombstones are committed before the rows leave. Both commits record the run: tombstones of a run that did not come to
 //! take the rows away leave with the next commit of the table's tombstones.
 
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::sync::Arc;
 
 use anyhow::{Context, Result};
@@ -37,8 +37,8 @@ const ATTEMPTS: usize = 5;
 pub struct Gone {
     /// How keys are told apart.
     pub keys: Keys,
-    /// What tells each apart, and where it lies.
-    pub gone: HashMap<u128, i64>,
+    /// What tells each apart.
+    pub gone: HashSet<u128>,
 }
 
 /// What becomes of them.
@@ -151,7 +151,7 @@ impl Deleted {
             let files = column("file")?.as_string::<i32>();
             let numbers = column("row_number")?.as_primitive::<Int64Type>();
             for (row, key) in self.keys.of_batch(&batch)?.into_iter().enumerate() {
-                if !gone.gone.contains_key(&key.hash()) {
+                if !gone.gone.contains(&key.hash()) {
                     continue;
                 }
                 self.files.insert(file.path.clone());

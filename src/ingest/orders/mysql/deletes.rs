@@ -6,7 +6,7 @@
 //! matter here. A row that was rejected is at the source and not in the lake, so that its range always differs: that
 //! costs the keys of a range and changes nothing.
 
-use std::collections::HashMap;
+use std::collections::HashSet;
 
 use anyhow::{Context, Result, anyhow};
 use mysql_async::Row;
@@ -21,6 +21,7 @@ use crate::error::with_hint;
 use crate::ingest::orders::deleted::Gone;
 use crate::ingest::orders::keys::{Key, Keys};
 use crate::ingest::orders::layout::Layout;
+use crate::ingest::orders::value::Value;
 use crate::lake::{FileRef, Table, read_columns};
 use crate::mysql::{Session, quoted};
 
@@ -95,10 +96,10 @@ struct Detection<'a> {
 }
 
 impl Detection<'_> {
-    /// The keys that are gone with their places, and how many the lake has.
-    async fn run(&self, session: &mut Session) -> Result<(HashMap<u128, i64>, u64)> {
+    /// The keys that are gone, and how many the lake has.
+    async fn run(&self, session: &mut Session) -> Result<(HashSet<u128>, u64)> {
         let (files, ranges) = self.ranges().await?;
-        let (mut gone, mut all) = (HashMap::new(), 0);
+        let (mut gone, mut all) = (HashSet::new(), 0);
         for ranges in ranges.chunks((HELD_ROWS / RANGE_ROWS) as usize) {
             let (Some(first), Some(last)) = (ranges.first(), ranges.last()) else { break };
             let keys = self.held(&files, (first.0, last.1)).await?;
@@ -110,7 +111,7 @@ impl Detection<'_> {
                 if self.sum_there(session, *range).await? != sum(keys) {
                     let is_there = self.are_there(session, *range, keys).await?;
                     let missing = keys.iter().zip(is_there).filter(|(_, is_there)| !is_there);
-                    gone.extend(missing.map(|(key, _)| (key.hash(), key.place)));
+                    gone.extend(missing.map(|(key, _)| key.hash()));
                 }
             }
         }
@@ -192,7 +193,7 @@ impl Detection<'_> {
             let values = columns.iter().enumerate().map(|(at, (wanted, kind, _))| {
                 let sent = row.as_ref(at).unwrap_or(&mysql_async::Value::NULL);
                 // A key that cannot be read is rejected when its row is; the lake has no such key.
-                declared(*wanted, *kind, zone, sent).unwrap_or(crate::ingest::orders::value::Value::Null)
+                declared(*wanted, *kind, zone, sent).unwrap_or(Value::Null)
             });
             if let Some(at) = self.keys.of_values(values).and_then(|key| keys.binary_search(&key).ok()) {
                 is_there[at] = true;
