@@ -47,13 +47,14 @@ fn told(warnings: &[String]) -> String {
 }
 
 fn source_line(source: &SourceReport) -> String {
-    let SourceReport { source, files, read, landed, unchanged, rejected, .. } = source;
+    let SourceReport { source, files, read, landed, unchanged, deleted, rejected, .. } = source;
+    let gone = if *deleted == 0 { String::new() } else { format!("; {} deleted", counted(*deleted, "key")) };
     let again = if *unchanged == 0 { String::new() } else { format!(" + {} unchanged", count(*unchanged)) };
     let total = rejected.values().sum::<u64>();
     let reasons: Vec<String> = rejected.iter().map(|(reason, n)| format!("{reason} {}", count(*n))).collect();
     let reasons = if reasons.is_empty() { String::new() } else { format!(" ({})", reasons.join(", ")) };
     format!(
-        "ingest   {source}: {}, {} read = {} landed{again} + {} rejected{reasons}",
+        "ingest   {source}: {}, {} read = {} landed{again} + {} rejected{reasons}{gone}",
         counted(*files as u64, "file"),
         count(*read),
         count(*landed),
@@ -126,6 +127,7 @@ mod tests {
             read: 1_200,
             landed: 1_190,
             unchanged: 0,
+            deleted: 0,
             rejected: [("bad_type".to_owned(), 3), ("no_visitor".to_owned(), 7)].into(),
             partitions: 2,
         };

@@ -149,6 +149,12 @@ pub struct SourceTable {
     /// From a database: the column by whose ranges a large table is read over several connections.
     #[serde(default)]
     pub split: Option<String>,
+    /// From a database, for changes: rows that are there no more leave the lake; each key's last version is kept aside.
+    #[serde(default)]
+    pub deletes: bool,
+    /// The share of the table's keys that may be gone at once.
+    #[serde(default)]
+    pub deletes_at_most: Option<f64>,
     /// The columns, in the order of the table.
     #[serde(rename = "column")]
     pub columns: Vec<SourceColumn>,

@@ -5,7 +5,9 @@ use std::collections::BTreeSet;
 use anyhow::{Error, Result};
 
 use super::document::Document;
-use super::source::{ColumnType, Delivery, LogField, LogLimits, LogSource, LogType, Mask, SourceTable, TableSource};
+use super::source::{
+    ColumnType, Delivery, LogField, LogLimits, LogSource, LogType, Mask, SourceColumn, SourceTable, TableSource,
+};
 use crate::error::{Advice, nearest};
 
 /// Columns that the warehouse adds to an events table.
@@ -218,10 +220,36 @@ fn database(document: &Document<'_>, table: &SourceTable, i: &str) -> Result<()>
         }
         _ => {}
     }
+    deletes(document, table, i)?;
     match &table.split {
         Some(split) if !table.columns.iter().any(|c| c.name == *split) => {
             let known: Vec<&str> = table.columns.iter().map(|c| c.name.as_str()).collect();
             document.fail(&document.span_of(&["table", i, "split"]), undeclared("column", split, &known))
+        }
+        _ => Ok(()),
+    }
+}
+
+fn deletes(document: &Document<'_>, table: &SourceTable, i: &str) -> Result<()> {
+    let fail = |key: &str, message: String| document.fail(&document.span_of(&["table", i, key]), Error::msg(message));
+    let name = &table.name;
+    if table.deletes && table.delivery == Delivery::Snapshot {
+        return fail("deletes", format!("the table `{name}` is a snapshot: what is deleted is not in the next one"))
+            .hint("remove `deletes`");
+    }
+    let places = [ColumnType::I32, ColumnType::I64, ColumnType::Datetime];
+    let is_placed = |c: &SourceColumn| table.key.contains(&c.name) && places.contains(&c.kind);
+    if table.deletes && !table.columns.iter().any(is_placed) {
+        let message = format!("deleted rows are found by ranges of the key, and that of `{name}` has only text");
+        return fail("deletes", message).hint("remove `deletes`");
+    }
+    match table.deletes_at_most {
+        Some(_) if !table.deletes => {
+            fail("deletes_at_most", format!("the table `{name}` does not look for deleted rows"))
+                .hint("write `deletes = true`, or remove it")
+        }
+        Some(share) if !(0.0..=1.0).contains(&share) => {
+            fail("deletes_at_most", format!("the share of `{name}` must be between 0 and 1"))
         }
         _ => Ok(()),
     }

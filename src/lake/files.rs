@@ -7,9 +7,9 @@ use arrow::datatypes::{DataType, Date32Type, Field, Int32Type, Int64Type, Schema
 use bytes::Bytes;
 use object_store::path::Path;
 use object_store::{ObjectStore, ObjectStoreExt};
-use parquet::arrow::ArrowWriter;
 use parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
 use parquet::arrow::arrow_writer::ArrowWriterOptions;
+use parquet::arrow::{ArrowWriter, ProjectionMask};
 use parquet::basic::{Compression, ZstdLevel};
 use parquet::file::properties::{EnabledStatistics, WriterProperties};
 use parquet::schema::types::ColumnPath;
@@ -123,7 +123,22 @@ fn statistic(kind: &DataType, value: i64) -> Value {
 /// # Errors
 /// When the file is missing or not Parquet.
 pub async fn read_batches(store: &dyn ObjectStore, path: &Path) -> Result<Vec<RecordBatch>> {
-    let bytes = store.get(path).await.with_context(|| format!("read {path}"))?.bytes().await?;
-    let reader = ParquetRecordBatchReaderBuilder::try_new(bytes).with_context(|| format!("open {path}"))?.build()?;
+    let reader = open(store, path).await?.build()?;
     reader.collect::<Result<Vec<_>, _>>().with_context(|| format!("decode {path}"))
+}
+
+/// Reads some columns of a Parquet file of the lake, in the order that they have there.
+///
+/// # Errors
+/// When the file is missing or not Parquet.
+pub async fn read_columns(store: &dyn ObjectStore, path: &Path, names: &[&str]) -> Result<Vec<RecordBatch>> {
+    let builder = open(store, path).await?;
+    let wanted = ProjectionMask::columns(builder.parquet_schema(), names.iter().copied());
+    let reader = builder.with_projection(wanted).build()?;
+    reader.collect::<Result<Vec<_>, _>>().with_context(|| format!("decode {path}"))
+}
+
+async fn open(store: &dyn ObjectStore, path: &Path) -> Result<ParquetRecordBatchReaderBuilder<Bytes>> {
+    let bytes = store.get(path).await.with_context(|| format!("read {path}"))?.bytes().await?;
+    ParquetRecordBatchReaderBuilder::try_new(bytes).with_context(|| format!("open {path}"))
 }

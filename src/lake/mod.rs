@@ -23,7 +23,7 @@ use object_store::path::Path;
 use url::Url;
 
 pub use commit::{Commit, StagedFile};
-pub use files::{EncodedFile, encode_parquet, read_batches};
+pub use files::{EncodedFile, encode_parquet, read_batches, read_columns};
 pub use order::sorted_by;
 pub use table::{CommitEntry, FileRef, Table, TableSpec, stored_type};
 

@@ -61,6 +61,9 @@ pub struct SourceReport {
     /// Those that a database gave once more as they had landed before.
     #[serde(skip_serializing_if = "is_zero")]
     pub unchanged: u64,
+    /// Keys that are gone from a database, whose rows left.
+    #[serde(skip_serializing_if = "is_zero")]
+    pub deleted: u64,
     /// Those that did not, by reason.
     pub rejected: BTreeMap<String, u64>,
     /// Partitions that changed.

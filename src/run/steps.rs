@@ -61,6 +61,7 @@ pub async fn ingest(
                         read: outcome.tally.read,
                         landed: outcome.tally.landed,
                         unchanged: 0,
+                        deleted: 0,
                         rejected: outcome.tally.rejected,
                         partitions: outcome.days.len(),
                     });
@@ -84,6 +85,7 @@ pub async fn ingest(
                         read: table.tally.read,
                         landed: table.tally.landed,
                         unchanged: table.tally.unchanged,
+                        deleted: table.tally.deleted,
                         rejected: table.tally.rejected.iter().map(|(k, v)| (k.to_string(), *v)).collect(),
                         partitions: table.slots.len(),
                     }));

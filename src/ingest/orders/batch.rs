@@ -10,6 +10,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use anyhow::{Context, Result, bail};
 use tokio::runtime::Handle;
 
+use super::deleted::Deleted;
 use super::extract::{Extract, Meter, fingerprint, read_extract};
 use super::intake::Part;
 use super::landing::Landing;
@@ -49,6 +50,8 @@ pub struct Prepared<'a> {
     pub leaving: BTreeMap<(String, BizDate), String>,
     /// The partitions that new rows are for, and the contents that touch each.
     pub touched: BTreeMap<Slot, Vec<String>>,
+    /// Where deleted rows are looked for: the keys that are gone from the source.
+    pub deleted: Option<Deleted>,
     /// What else is recorded with the rows.
     pub more_records: Vec<(String, Option<String>)>,
     /// File records to write, or to take away.
@@ -128,6 +131,7 @@ impl<'a> Batch<'a> {
             loaded,
             leaving,
             touched,
+            deleted: None,
             more_records: Vec::new(),
             file_records,
             notices,

@@ -2,14 +2,16 @@
 //!
 //! A row's way: `csv` or `from_parquet` reads it, `value` types it, `intake` decides whether it lands, `rows` masks it,
 //! `landing` stages it, `publish` commits it together with the record of its file. `batch` decides which files are new.
-//! Everything from `intake` on is the same for rows that come from elsewhere than files.
+//! Everything from `intake` on is the same for rows that come from elsewhere than files. `deleted` is for what is there no more.
 
 mod batch;
 mod csv;
+mod deleted;
 mod extract;
 mod from_csv;
 mod from_parquet;
 mod intake;
+mod keys;
 mod landing;
 mod layout;
 mod mask;

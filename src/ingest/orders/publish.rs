@@ -1,15 +1,17 @@
 //! Commits what a table's extracts brought: the rejects first, then the rows with the records of their files.
 //!
 //! A crash between the two leaves rejects whose file is not recorded with the rows: the next run reads that file again
-//! and puts its rejects in the place of those.
+//! and puts its rejects in the place of those. Keys that are gone from the source are kept aside before, too.
 
 use std::collections::{BTreeMap, BTreeSet};
 
 use anyhow::{Context, Result};
 use arrow::array::{ArrayRef, AsArray, BooleanArray, RecordBatch};
+use arrow::compute::or;
 use arrow::datatypes::Date32Type;
 
 use super::batch::Prepared;
+use super::deleted::{DELETED, Deleted, publish_deleted};
 use super::landing::without_rows;
 use super::record::{
     RejectRecord, SOURCE, SlotRecord, SourceRecord, entry, file_domain, find, reject_domain, slot_domain,
@@ -30,6 +32,7 @@ const REJECT_ATTEMPTS: usize = 5;
 pub async fn publish(job: &OrdersIngest<'_>, prepared: Prepared<'_>) -> Result<TableOutcome> {
     prepared.check_ledger()?;
     prepared.notices.report(&prepared.layout.name, &prepared.outcome.tally, job.reporter);
+    publish_deleted(job, &prepared).await?;
     if prepared.file_records.is_empty() {
         return Ok(prepared.outcome);
     }
@@ -99,26 +102,37 @@ async fn publish_rows(job: &OrdersIngest<'_>, prepared: Prepared<'_>) -> Result<
         rows,
         leaving,
         mut touched,
+        deleted,
         more_records,
         file_records,
         mut outcome,
         ..
     } = prepared;
-    let (mut adds, removes) = if leaving.is_empty() {
-        (Vec::new(), Vec::new())
-    } else {
-        let arrivals: BTreeSet<Slot> = leaving.keys().map(|(_, arrival)| Some(*arrival)).collect();
-        let may_hold = |file: &FileRef| layout.delivery == Delivery::Changes || arrivals.contains(&file.slot);
-        without_rows(&table, job.run, may_hold, |_, batch| of_files(batch, &leaving)).await?
+    let deleted = deleted.filter(|deleted| deleted.keys() > 0);
+    let arrivals: BTreeSet<Slot> = leaving.keys().map(|(_, arrival)| Some(*arrival)).collect();
+    let replaces =
+        |file: &FileRef| !leaving.is_empty() && (layout.delivery == Delivery::Changes || arrivals.contains(&file.slot));
+    let may_hold = |file: &FileRef| replaces(file) || deleted.as_ref().is_some_and(|deleted| deleted.may_hold(file));
+    let leaves = |_: &FileRef, batch: &RecordBatch| {
+        let replaced = of_files(batch, &leaving)?;
+        match &deleted {
+            Some(deleted) => Ok(or(&replaced, &deleted.leaves(batch)?)?),
+            None => Ok(replaced),
+        }
     };
-    outcome.replaced =
-        removes.iter().map(|f| f.rows).sum::<u64>() - adds.iter().map(|f: &StagedFile| f.rows).sum::<u64>();
+    let (mut adds, removes) = without_rows(&table, job.run, may_hold, leaves).await?;
+    let left = removes.iter().map(|f| f.rows).sum::<u64>() - adds.iter().map(|f: &StagedFile| f.rows).sum::<u64>();
+    outcome.replaced = left.saturating_sub(deleted.as_ref().map_or(0, Deleted::rows));
     for file in &removes {
         let gone = leaving.values().map(|hash| format!("-{hash}"));
+        let gone = gone.chain(deleted.as_ref().map(Deleted::name));
         touched.entry(file.slot).or_default().extend(gone);
     }
     adds.extend(rows);
     let mut records = more_records;
+    if let Some(deleted) = &deleted {
+        records.push(entry(DELETED.to_owned(), &deleted.record(job.run))?);
+    }
     for (path, record) in file_records {
         records.push(match record {
             Some(record) => entry(file_domain(&path), &record)?,

@@ -17,6 +17,9 @@ pub struct Tally {
     /// Rows that a database gave once more as they had landed before: they do not land again.
     #[serde(default, skip_serializing_if = "is_zero")]
     pub unchanged: u64,
+    /// Keys that are gone from a database, whose rows of earlier extracts left; none of the rows read.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub deleted: u64,
     /// Rows that did not, by reason.
     pub rejected: BTreeMap<String, u64>,
     /// Sums of the money columns, by column.
@@ -56,6 +59,7 @@ impl Tally {
         self.read += other.read;
         self.landed += other.landed;
         self.unchanged += other.unchanged;
+        self.deleted += other.deleted;
         for (reason, rows) in &other.rejected {
             *self.rejected.entry(reason.clone()).or_default() += rows;
         }

@@ -262,6 +262,21 @@ fn mistakes_of_an_order_source_name_file_and_line() {
             "7:56: the column `file` clashes with a column of the warehouse's own (table `user`)",
         ),
         (
+            "key = [\"user_id\"]",
+            "key = [\"user_id\"]\ndeletes = true",
+            "7:11: the table `user` is a snapshot: what is deleted is not in the next one",
+        ),
+        (
+            "key = [\"order_id\"]",
+            "key = [\"order_id\"]\ndeletes_at_most = 0.9",
+            "12:19: the table `user_order` does not look for deleted rows",
+        ),
+        (
+            "key = [\"order_id\"]",
+            "key = [\"order_id\"]\ndeletes = true\ndeletes_at_most = 1.5",
+            "13:19: the share of `user_order` must be between 0 and 1",
+        ),
+        (
             "name = \"order_id\", type = \"i64\"",
             "name = \"order_id\", type = \"i64\", mask = \"name\"",
             "13:53: `order_id` belongs to the key and cannot be masked (table `user_order`)",

@@ -2,9 +2,11 @@
 //!
 //! A row's way: `question` asks for it, `read` takes it from a connection, `values` types it, and from `Intake` on it goes
 //! the way of extracts. A *snapshot* is taken whole; of *changes*, what changed since the watermark less an overlap is
-//! asked for, and what comes once more as it landed before is dropped. The watermark commits with the rows.
+//! asked for, and what comes once more as it landed before is dropped. The watermark commits with the rows. What is there
+//! no more is found by `deletes`, where that is wanted.
 
 mod columns;
+mod deletes;
 mod question;
 mod read;
 mod snapshot;
@@ -22,6 +24,7 @@ use self::question::Question;
 use self::read::{Pace, Reading, Work, read_all};
 use self::snapshot::{Moment, Snapshot};
 use self::state::{Past, conclude};
+use super::deleted::Gone;
 use super::layout::Layout;
 use super::tally::Amount;
 use super::versions::LastVersions;
@@ -126,7 +129,7 @@ async fn attempt_once(job: &OrdersIngest<'_>, extraction: &Extraction<'_>, step:
     let mut readings = Vec::new();
     let mut subjects_read = Vec::new();
     for (at, found) in asked.into_iter().enumerate() {
-        let Some((question, parts, totals)) = found else { continue };
+        let Some(Asked { question, parts, totals, gone }) = found else { continue };
         let Subject { declared, layout, table, past } = &subjects[at];
         let is_known = declared.delivery == Delivery::Changes && !table.files().is_empty();
         readings.push(Reading {
@@ -138,6 +141,7 @@ async fn attempt_once(job: &OrdersIngest<'_>, extraction: &Extraction<'_>, step:
             parts,
             totals,
             versions: if is_known { Some(LastVersions::new(layout, table)?) } else { None },
+            gone,
         });
         subjects_read.push(at);
     }
@@ -169,9 +173,15 @@ async fn attempt_once(job: &OrdersIngest<'_>, extraction: &Extraction<'_>, step:
     Ok(outcome)
 }
 
-type Asked = (Question, Vec<question::Part>, Option<question::Totals>);
+/// What is known of a table before its rows are read.
+struct Asked {
+    question: Question,
+    parts: Vec<question::Part>,
+    totals: Option<question::Totals>,
+    gone: Option<Gone>,
+}
 
-/// Asks for a table's columns, takes up new ones, and divides its rows into parts.
+/// Asks for a table's columns, takes up new ones, looks for deleted rows, and divides its rows into parts.
 async fn ask(
     job: &OrdersIngest<'_>,
     extraction: &Extraction<'_>,
@@ -208,8 +218,12 @@ async fn ask(
     }
     question.bound.extras.sort_by_key(|(name, ..)| present.iter().position(|(n, _)| n == name));
     subject.layout = subject.layout.clone().with_extras(present);
+    let gone = match subject.declared.deletes {
+        true => Some(deletes::find(session, subject.declared, &subject.layout, &subject.table, &question).await?),
+        false => None,
+    };
     let (parts, totals) = question.parts(session).await?;
-    Ok((question, parts, totals))
+    Ok(Asked { question, parts, totals, gone })
 }
 
 fn tell(job: &OrdersIngest<'_>, connections: usize, moment: &Moment, note: Option<String>) {

@@ -25,7 +25,8 @@ pub struct Question {
     pub changed: Option<Kind>,
     /// Declared money columns that are there: name, name at the source.
     money: Vec<(String, String)>,
-    from: String,
+    /// What is asked: the table, or the SELECT in its place.
+    pub from: String,
     expression: Option<String>,
     order: String,
     condition: Option<String>,

@@ -21,6 +21,7 @@ use super::question::{Part as Range, Question, Totals};
 use super::values::{DatabaseRow, micros, typed};
 use crate::config::source::ColumnType;
 use crate::date::BizDate;
+use crate::ingest::orders::deleted::Gone;
 use crate::ingest::orders::intake::{Findings, Intake, Part};
 use crate::ingest::orders::landing::Landing;
 use crate::ingest::orders::layout::Layout;
@@ -47,6 +48,8 @@ pub struct Reading<'a> {
     pub totals: Option<Totals>,
     /// The versions that landed before, for changes.
     pub versions: Option<LastVersions>,
+    /// Where deleted rows are looked for: the keys that are gone.
+    pub gone: Option<Gone>,
 }
 
 /// What all readers share.

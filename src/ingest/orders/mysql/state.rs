@@ -13,6 +13,7 @@ use super::{Since, Subject, clock, micros_of};
 use crate::config::source::{Delivery, SourceTable};
 use crate::date::BizDate;
 use crate::ingest::orders::batch::Prepared;
+use crate::ingest::orders::deleted::Deleted;
 use crate::ingest::orders::layout::Layout;
 use crate::ingest::orders::notices::Notices;
 use crate::ingest::orders::record::{self, FileRecord, RejectRecord, SOURCE, SourceRecord, entry, find};
@@ -114,7 +115,12 @@ pub async fn conclude<'a>(
 ) -> Result<Prepared<'a>> {
     let Past { records, files, state, last_arrival } = &subject.past;
     let (layout, arrival, path) = (&subject.layout, reading.arrival, reading.file.clone());
+    let deleted = match &reading.gone {
+        Some(gone) => Some(Deleted::bury(job, layout, reading.table, gone, now_micros).await?),
+        None => None,
+    };
     let Taken { mut tally, findings, rows, rejects: staged_rejects, content, rejected, greatest } = taken;
+    tally.deleted = deleted.as_ref().map_or(0, Deleted::keys);
     let rejected = if rejected == 0 { String::new() } else { format!("{rejected:032x}") };
     let hash = format!("{content:016x}{:016x}", tally.read);
     let earlier: Vec<&FileRecord> = files
@@ -128,7 +134,7 @@ pub async fn conclude<'a>(
         Delivery::Snapshot => !earlier.iter().any(|file| file.hash == hash),
         Delivery::Changes => {
             let arrives = last_arrival.is_none_or(|last| last < arrival);
-            tally.landed > 0 || arrives || (!rejected.is_empty() && rejected != state.rejected)
+            tally.landed > 0 || tally.deleted > 0 || arrives || (!rejected.is_empty() && rejected != state.rejected)
         }
     };
     let mut outcome = TableOutcome { table: layout.table.clone(), ..TableOutcome::default() };
@@ -142,6 +148,7 @@ pub async fn conclude<'a>(
         loaded: BTreeMap::new(),
         leaving: BTreeMap::new(),
         touched: BTreeMap::new(),
+        deleted,
         more_records: Vec::new(),
         file_records: BTreeMap::new(),
         notices: Notices::default(),
