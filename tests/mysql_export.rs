@@ -261,6 +261,31 @@ fn tables_are_migrated_and_never_narrowed() {
 }
 
 #[test]
+fn a_table_that_is_not_by_strata_is_left_alone() {
+    let database = Database::new("foreign");
+    database.root(
+        "create table app_day (id bigint primary key, paid decimal(9,2)); insert into app_day values (7, 1.50);
+         create table app_visitor (dt date, visitor_id varchar(255), primary key (dt, visitor_id));
+         insert into app_visitor values ('2026-01-01', 'theirs')",
+    );
+    let warehouse = Warehouse::of(1, &database.url());
+    for table in ["app_day", "app_visitor"] {
+        let (code, said) = warehouse.runs(&["export"]);
+        let told = format!("table {table} is in the target and is not by strata");
+        assert!(code == 1 && said.contains(&told) && said.contains("hint: drop it or rename it there"), "{said}");
+        assert_eq!(database.root("select * from app_visitor").trim(), "2026-01-01\ttheirs");
+        if table == "app_day" {
+            assert_eq!(database.root("select * from app_day").trim(), "7\t1.50");
+            database.root("rename table app_day to their_day");
+        }
+    }
+    database.root("drop table app_visitor");
+    warehouse.succeeds(&["export"]);
+    assert_eq!(database.root("select * from their_day").trim(), "7\t1.50");
+    assert!(warehouse.succeeds(&["export", "--verify"]).contains("all as in the lake"));
+}
+
+#[test]
 fn a_long_text_makes_its_column_wider_and_a_long_key_is_refused() {
     let database = Database::new("long");
     let warehouse = Warehouse::of(1, &database.url());

@@ -225,6 +225,15 @@ pub async fn recorded(session: &mut Session) -> Result<BTreeMap<String, BTreeMap
     Ok(recorded)
 }
 
+/// The tables that the dictionary of the target describes.
+///
+/// # Errors
+/// When the server does not answer.
+pub async fn described(session: &mut Session) -> Result<BTreeSet<String>> {
+    let rows = session.texts(format!("select table_name from {TABLES_TABLE}")).await?;
+    Ok(rows.into_iter().flatten().flatten().collect())
+}
+
 /// The name of the lock of a database's exporters: server-wide, of at most 64 characters.
 fn lock_name(database: &str) -> String {
     format!("strata-export-{:016x}", xxhash_rust::xxh3::xxh3_64(database.as_bytes()))
