@@ -81,7 +81,8 @@ struct Hindsight {
 /// Brings the database to the state of the lake.
 ///
 /// # Errors
-/// When the server cannot be reached or refuses, or what it holds differs from the lake; it is as it was then.
+/// When the server cannot be reached or refuses, or what it holds differs from the lake; its rows are as they were then,
+/// but for what [`Aftermath`] says.
 pub async fn export(job: &Job<'_>) -> Result<Vec<Exported>> {
     let mut hindsight = Hindsight::default();
     loop {
@@ -103,11 +104,8 @@ async fn again(job: &Job<'_>, hindsight: &mut Hindsight, error: Error) -> Result
     let Some(pause) = pause else {
         return match (&hindsight.committing, hindsight.is_committed) {
             (None, _) => Err(error),
-            (Some(_), false) => {
-                Err(error.context("the answer to COMMIT was lost, and whether it took effect is not known"))
-                    .hint("the target has its old or its new state, whole; the next export finds out")
-            }
-            (Some(_), true) => Err(error.context("all rows are committed, but new tables wait for their names"))
+            (Some(_), false) => Err(error.context(Aftermath::Unknown)).hint("the next export finds out"),
+            (Some(_), true) => Err(error.context(Aftermath::Unnamed))
                 .hint("do readers hold the old tables in long transactions? The next export names them"),
         };
     };
@@ -116,6 +114,37 @@ async fn again(job: &Job<'_>, hindsight: &mut Hindsight, error: Error) -> Result
     tokio::time::sleep(Duration::from_secs(*pause)).await;
     Ok(())
 }
+
+/// What a failure left in the target that came with the COMMIT or after it; before it, nothing.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Aftermath {
+    /// The answer to COMMIT was lost and could not be looked up.
+    Unknown,
+    /// It took effect; tables that were made anew have not got their names.
+    Unnamed,
+}
+
+impl Aftermath {
+    /// What a failed export left, in the words of a step's end.
+    pub fn of(error: &Error) -> &'static str {
+        match find::<Self>(error) {
+            None => "failed; the rows of the target are as they were",
+            Some(Self::Unknown) => "failed; the target has its old or its new rows, whole",
+            Some(Self::Unnamed) => "failed; the rows are committed, and new tables wait for their names",
+        }
+    }
+}
+
+impl std::fmt::Display for Aftermath {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(match self {
+            Self::Unknown => "the answer to COMMIT was lost, and whether it took effect is not known",
+            Self::Unnamed => "all rows are committed, but new tables wait for their names",
+        })
+    }
+}
+
+impl std::error::Error for Aftermath {}
 
 /// A text that is too long for its column, which has to become wider.
 #[derive(Clone, Debug)]
