@@ -180,15 +180,15 @@ async fn write(job: &Job<'_>, hindsight: &mut Hindsight, target: &mut Target) ->
     let export = &job.run.export;
     if let Some(done) = &hindsight.committing {
         let last = target.last_run(export).await?;
-        if last.is_some_and(|last| last.run == job.run.run) {
+        if last.is_some_and(|last| last == job.run.run) {
             hindsight.is_committed = true;
-            target.finish_renames(export).await?;
+            target.finish_renames().await?;
             return Ok(done.clone());
         }
         hindsight.committing = None;
     }
     target.create_metadata().await?;
-    target.finish_renames(export).await?;
+    target.finish_renames().await?;
     target.drop_leftovers().await?;
     let plan = plan(target, job.tables, &hindsight.long).await?;
     let dictionary = Dictionary::compare(target, &plan).await?;
@@ -213,7 +213,7 @@ async fn write(job: &Job<'_>, hindsight: &mut Hindsight, target: &mut Target) ->
     }
     committed.context("commit the export")?;
     hindsight.is_committed = true;
-    target.finish_renames(export).await?;
+    target.finish_renames().await?;
     Ok(done)
 }
 
@@ -359,4 +359,20 @@ async fn verify(session: &mut Session, work: &Work, days: Vec<String>, sums: &Su
         wants.hex()
     ))
     .hint("nothing was committed; has the table triggers or generated columns that change what is written?")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_end_of_a_failed_export_says_what_is_true_of_the_target() {
+        let of = |aftermath: Aftermath| {
+            let error = Err::<(), _>(anyhow!("gone").context(aftermath)).hint("wait").expect_err("it failed");
+            Aftermath::of(&error.context("export metrics"))
+        };
+        assert!(of(Aftermath::Unknown).contains("old or its new rows"));
+        assert!(of(Aftermath::Unnamed).contains("the rows are committed"));
+        assert!(Aftermath::of(&anyhow!("gone")).contains("as they were"));
+    }
 }

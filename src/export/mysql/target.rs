@@ -13,6 +13,9 @@ use crate::mysql::{Facts, Session, literal, quoted};
 /// The table that says which run changed the database last, by export, and which tables it has yet to rename.
 pub const RUN_TABLE: &str = "strata_run";
 
+/// What is to be recorded of the tables that wait to be renamed: as [`METADATA_TABLE`], which tells only what can be seen.
+pub const STAGED_TABLE: &str = "strata_staged";
+
 /// Seconds to wait for another exporter.
 const LOCK_S: u32 = 30;
 
@@ -27,15 +30,6 @@ pub struct Target {
     pub facts: Facts,
     /// The collation of text: binary, where trailing spaces matter.
     pub collation: String,
-}
-
-/// What the last run of an export left.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct LastRun {
-    /// The run.
-    pub run: String,
-    /// The tables that it filled under another name and has yet to rename.
-    pub to_rename: BTreeSet<String>,
 }
 
 impl Target {
@@ -74,11 +68,11 @@ impl Target {
     /// # Errors
     /// When they cannot be created.
     pub async fn create_metadata(&mut self) -> Result<()> {
-        let names = [METADATA_TABLE, TABLES_TABLE, COLUMNS_TABLE, RUN_TABLE];
+        let names = [METADATA_TABLE, STAGED_TABLE, TABLES_TABLE, COLUMNS_TABLE, RUN_TABLE];
         let present = present(&mut self.session, &names.map(str::to_owned)).await?;
         for name in names.iter().filter(|name| !present.contains_key(**name)) {
             let columns = match *name {
-                METADATA_TABLE => {
+                METADATA_TABLE | STAGED_TABLE => {
                     "table_name varchar(64) not null, dt varchar(10) not null, `rows` bigint not null, \
                      checksum varchar(16) not null, version varchar(16) not null, run varchar(64) not null, \
                      data_as_of varchar(10) not null, checks_passed boolean not null, exported_at varchar(20) not null, \
@@ -103,33 +97,34 @@ impl Target {
         Ok(())
     }
 
-    /// What the last run of an export left, if there was one.
+    /// The run of an export that changed the database last, if there was one.
     ///
     /// # Errors
     /// When the server does not answer.
-    pub async fn last_run(&mut self, export: &str) -> Result<Option<LastRun>> {
+    pub async fn last_run(&mut self, export: &str) -> Result<Option<String>> {
         if present(&mut self.session, &[RUN_TABLE.to_owned()]).await?.is_empty() {
             return Ok(None);
         }
-        let sql = format!("select run, to_rename from {RUN_TABLE} where export = {}", literal(export));
-        let row = self.session.texts(sql).await?.into_iter().next();
-        Ok(row.map(|row| {
-            let [run, names] = cells(row);
-            LastRun { run, to_rename: names.split(',').filter(|name| !name.is_empty()).map(str::to_owned).collect() }
-        }))
+        let sql = format!("select run from {RUN_TABLE} where export = {}", literal(export));
+        Ok(self.session.texts(sql).await?.into_iter().flatten().flatten().next())
     }
 
-    /// Gives tables that were filled under another name their own, all at once; readers see the old ones until then.
+    /// Gives tables that were filled under another name their own, all at once and for every export; readers see the old
+    /// ones until then, and what is recorded of the new ones is told after it.
     ///
     /// # Errors
     /// When the server refuses; the next export tries again.
-    pub async fn finish_renames(&mut self, export: &str) -> Result<()> {
-        let Some(last) = self.last_run(export).await?.filter(|last| !last.to_rename.is_empty()) else { return Ok(()) };
-        let staged: Vec<String> = last.to_rename.iter().map(|name| aside(STAGED, name)).collect();
-        let names: Vec<String> = staged.iter().chain(&last.to_rename).cloned().collect();
+    pub async fn finish_renames(&mut self) -> Result<()> {
+        let rows = self.session.texts(format!("select to_rename, '' from {RUN_TABLE} where to_rename <> ''")).await?;
+        let waiting: BTreeSet<String> = rows.into_iter().flat_map(|row| listed(&cells::<2>(row)[0])).collect();
+        if waiting.is_empty() {
+            return Ok(());
+        }
+        let staged: Vec<String> = waiting.iter().map(|name| aside(STAGED, name)).collect();
+        let names: Vec<String> = staged.iter().chain(&waiting).cloned().collect();
         let present = present(&mut self.session, &names).await?;
         let mut pairs = Vec::new();
-        for (name, staged) in last.to_rename.iter().zip(&staged).filter(|(_, staged)| present.contains_key(*staged)) {
+        for (name, staged) in waiting.iter().zip(&staged).filter(|(_, staged)| present.contains_key(*staged)) {
             if present.contains_key(name) {
                 let replaced = aside(REPLACED, name);
                 self.session.execute(format!("drop table if exists {}", quoted(&replaced))).await?;
@@ -140,13 +135,30 @@ impl Target {
         if !pairs.is_empty() {
             self.session.execute(format!("rename table {}", pairs.join(", "))).await?;
         }
-        for name in &last.to_rename {
+        self.tell_staged(&waiting).await?;
+        for name in &waiting {
             self.session.execute(format!("drop table if exists {}", quoted(&aside(REPLACED, name)))).await?;
         }
-        self.session.execute(format!("update {RUN_TABLE} set to_rename = '' where export = {}", literal(export))).await
+        Ok(())
     }
 
-    /// Takes away tables that an interrupted export began to fill; those that wait to be renamed stay.
+    /// Records what is in tables that have got their names, which nobody could see before.
+    async fn tell_staged(&mut self, names: &BTreeSet<String>) -> Result<()> {
+        let names = names.iter().map(|name| literal(name)).collect::<Vec<_>>().join(", ");
+        for sql in [
+            "start transaction".to_owned(),
+            format!("delete from {METADATA_TABLE} where table_name in ({names})"),
+            format!("insert into {METADATA_TABLE} select * from {STAGED_TABLE} where table_name in ({names})"),
+            format!("delete from {STAGED_TABLE} where table_name in ({names})"),
+            format!("update {RUN_TABLE} set to_rename = '' where to_rename <> ''"),
+            "commit".to_owned(),
+        ] {
+            self.session.execute(sql).await?;
+        }
+        Ok(())
+    }
+
+    /// Takes away tables that an interrupted export began to fill; when this is asked, none waits to be renamed any more.
     ///
     /// # Errors
     /// When the server refuses.
@@ -155,16 +167,7 @@ impl Target {
         let sql = format!(
             "select table_name from information_schema.tables where table_schema = database() and table_name like '{prefix}%'"
         );
-        let left = self.session.texts(sql).await?;
-        if left.is_empty() {
-            return Ok(());
-        }
-        let waiting = self.session.texts(format!("select to_rename, '' from {RUN_TABLE}")).await?;
-        let waiting: BTreeSet<String> = waiting
-            .into_iter()
-            .flat_map(|row| cells::<2>(row)[0].split(',').map(|name| aside(STAGED, name)).collect::<Vec<_>>())
-            .collect();
-        for [name] in left.into_iter().map(cells).filter(|[name]| !waiting.contains(name)) {
+        for [name] in self.session.texts(sql).await?.into_iter().map(cells) {
             self.session.execute(format!("drop table {}", quoted(&name))).await?;
         }
         Ok(())
@@ -248,6 +251,11 @@ async fn collation(session: &mut Session, facts: &Facts) -> Result<String> {
     found
         .ok_or_else(|| anyhow!("{} has no binary collation of utf8mb4 without padding", facts.shown()))
         .hint("MySQL 8.0.17 and MariaDB 10.2 and later have one")
+}
+
+/// The names that a list joined by commas has.
+fn listed(names: &str) -> Vec<String> {
+    names.split(',').filter(|name| !name.is_empty()).map(str::to_owned).collect()
 }
 
 /// The cells of a row of known width; NULL is the empty text.
