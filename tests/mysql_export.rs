@@ -248,8 +248,16 @@ fn tables_are_migrated_and_never_narrowed() {
     assert_eq!(columns.last().map(|(name, _)| name.as_str()), Some("loading"), "appended");
     assert!(warehouse.succeeds(&["export", "--verify"]).contains("all as in the lake"));
     // Another key: the table is made anew, beside the old one.
-    database.root("alter table app_visitor drop primary key, add primary key (visitor_id, dt), drop column ours");
+    database
+        .root("alter table app_visitor drop primary key, add primary key (visitor_id, dt), add index by_brand (brand)");
     warehouse.succeeds(&["export"]);
+    let made = database.root("show create table app_visitor");
+    for kept in
+        ["PRIMARY KEY (`dt`,`visitor_id`)", "`ours` varchar(9)", "KEY `by_brand` (`brand`)", "`amount` decimal(18,2)"]
+    {
+        assert!(made.contains(kept), "{kept}: {made}");
+    }
+    database.root("alter table app_visitor drop column ours");
     assert_eq!(state(&database), good);
     assert_eq!(database.root("show tables like 'strata\\_new%'"), "");
     // No type holds both.

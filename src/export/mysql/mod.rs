@@ -227,6 +227,12 @@ async fn migrate(target: &mut Target, plan: &[Work]) -> Result<()> {
                 let sql = work.wanted.create(&work.into, &target.collation);
                 target.session.execute(sql).await.with_context(|| format!("create {name}"))?;
             }
+            Migration::Rekey(changes) => {
+                let (staged, name) = (quoted(&work.into), quoted(name));
+                for sql in [format!("create table {staged} like {name}"), format!("alter table {staged} {changes}")] {
+                    target.session.execute(sql).await.with_context(|| format!("make {name} anew with another key"))?;
+                }
+            }
             Migration::Comment(sql) => {
                 target.session.execute(sql).await.with_context(|| format!("describe {name}"))?;
             }

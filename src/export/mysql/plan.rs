@@ -70,12 +70,9 @@ pub async fn plan(target: &mut Target, tables: &[Arc<ExportTable>], long: &LongT
             let wanted = Wanted::of(table, long)?;
             let migration = wanted.migration(there.get(name), &target.collation)?;
             let recorded = records.get(name).unwrap_or(&none);
-            let anew = matches!(migration, Migration::Create | Migration::Alter(_));
-            let into = match migration {
-                Migration::Create => aside(STAGED, name),
-                _ => name.to_owned(),
-            };
-            let have = there.get(name).filter(|_| migration != Migration::Create);
+            let anew = migration.is_anew() || matches!(migration, Migration::Alter(_));
+            let into = if migration.is_anew() { aside(STAGED, name) } else { name.to_owned() };
+            let have = there.get(name).filter(|_| !migration.is_anew());
             let kinds = settled(&wanted, have);
             let changes = changes(&table.slots, &table.forced, recorded, anew);
             Ok(Work { table: Arc::clone(table), wanted, kinds, migration, changes, into })
@@ -87,7 +84,8 @@ pub async fn plan(target: &mut Target, tables: &[Arc<ExportTable>], long: &LongT
 
 /// The refusal of a table that is somebody else's: its rows are not ours to replace.
 fn foreign(name: &str) -> Result<Work> {
-    let error = anyhow!("table {name} is in the target and is not by strata: neither strata_export nor strata_table has it");
+    let error =
+        anyhow!("table {name} is in the target and is not by strata: neither strata_export nor strata_table has it");
     Err(error).hint("drop it or rename it there, or give the model another name; the next export makes the table")
 }
 
