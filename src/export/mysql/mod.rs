@@ -35,7 +35,7 @@ use ddl::{LongTexts, Migration};
 use fill::{Sums, fill};
 use plan::{Work, plan};
 use records::{DAYS_AT_ONCE, Dictionary, record, record_run};
-use target::{Target, cells};
+use target::{Target, cells, mark};
 use text::TooLong;
 
 /// How long to wait before each further attempt after a failure that may pass.
@@ -66,8 +66,8 @@ pub struct Job<'a> {
 struct Hindsight {
     /// Attempts that failed and may go well another time.
     failures: usize,
-    /// The last session that there was.
-    session: Option<u32>,
+    /// There was a session: the login is right, and the server was there.
+    had_session: bool,
     /// What a COMMIT was sent for.
     committing: Option<Vec<Exported>>,
     /// Whether it is known to have taken effect.
@@ -100,7 +100,7 @@ async fn again(job: &Job<'_>, hindsight: &mut Hindsight, error: Error) -> Result
         // A column only ever becomes wider: this ends.
         return if known.is_none_or(|bytes| bytes < text.bytes) { Ok(()) } else { Err(error) };
     }
-    let pause = PAUSES_S.get(hindsight.failures).filter(|_| hindsight.session.is_some() && is_transient(&error));
+    let pause = PAUSES_S.get(hindsight.failures).filter(|_| hindsight.had_session && is_transient(&error));
     let Some(pause) = pause else {
         return match (&hindsight.committing, hindsight.is_committed) {
             (None, _) => Err(error),
@@ -164,8 +164,8 @@ impl std::error::Error for LongText {}
 /// One attempt from login to good-bye.
 async fn attempt(job: &Job<'_>, hindsight: &mut Hindsight) -> Result<Vec<Exported>> {
     let session: Session = job.server.connect().await?;
-    let before = hindsight.session.replace(session.id());
-    let mut target = Target::lock(session, before).await?;
+    hindsight.had_session = true;
+    let mut target = Target::lock(session, &mark(job.run)).await?;
     let done = write(job, hindsight, &mut target).await;
     if done.is_err() {
         // Best effort: a session that ends is rolled back by the server.

@@ -7,7 +7,7 @@ use anyhow::{Result, anyhow};
 use super::ddl::{Present, PresentColumn, REPLACED, STAGED, aside};
 use super::types::Type;
 use crate::error::Advice;
-use crate::export::{COLUMNS_TABLE, METADATA_TABLE, TABLES_TABLE};
+use crate::export::{COLUMNS_TABLE, ExportRun, METADATA_TABLE, TABLES_TABLE};
 use crate::mysql::{Facts, Session, literal, quoted};
 
 /// The table that says which run changed the database last, by export, and which tables it has yet to rename.
@@ -33,30 +33,28 @@ pub struct Target {
 }
 
 impl Target {
-    /// Makes a session the exporter of its database. `before` is our own session that was lost, which may still hold the
-    /// lock there: as long as it does, its transaction is neither committed nor rolled back.
+    /// Makes a session the exporter of its database. `mark` is the name of a lock that nobody but this export takes: who
+    /// holds it, by whatever number, is our own session that was lost. As long as that one is there, its transaction is
+    /// neither committed nor rolled back.
     ///
     /// # Errors
     /// When another exporter is at work, or the server is not fit for it.
-    pub async fn lock(mut session: Session, before: Option<u32>) -> Result<Self> {
+    pub async fn lock(mut session: Session, mark: &str) -> Result<Self> {
         let settings = format!("set session innodb_lock_wait_timeout = {WAIT_S}, lock_wait_timeout = {WAIT_S}");
         session.execute(settings).await?;
-        let name = literal(&lock_name(&session.place().database));
-        let holder = async |session: &mut Session| -> Result<Option<String>> {
-            Ok(session.first(format!("select is_used_lock({name})")).await?.into_iter().next().flatten())
-        };
-        if let Some(lost) = before
-            && holder(&mut session).await? == Some(lost.to_string())
-        {
+        let [database, folds] = cells(session.first("select database(), @@lower_case_table_names").await?);
+        let (mark, name) = (literal(mark), literal(&lock_name(&database, folds != "0")));
+        if let Some(lost) = holder(&mut session, &mark).await? {
             // A session may end another one of its own user. It may have ended by itself meanwhile.
             let _ = session.execute(format!("kill {lost}")).await;
         }
-        let got = session.first(format!("select get_lock({name}, {LOCK_S})")).await?;
-        if got.into_iter().next().flatten().as_deref() != Some("1") {
-            let holder = holder(&mut session).await?.unwrap_or_else(|| "unknown".to_owned());
-            let database = &session.place().database;
-            let error = anyhow!("another export is writing to database {database} (its session {holder})");
-            return Err(error).hint("it ends by itself; `show processlist` on the server shows it");
+        for lock in [&mark, &name] {
+            let got = session.first(format!("select get_lock({lock}, {LOCK_S})")).await?;
+            if got.into_iter().next().flatten().as_deref() != Some("1") {
+                let holder = holder(&mut session, lock).await?.unwrap_or_else(|| "unknown".to_owned());
+                let error = anyhow!("another export is writing to database {database} (its session {holder})");
+                return Err(error).hint("it ends by itself; `show processlist` on the server shows it");
+            }
         }
         let facts = Facts::ask(&mut session).await?;
         let collation = collation(&mut session, &facts).await?;
@@ -237,9 +235,22 @@ pub async fn described(session: &mut Session) -> Result<BTreeSet<String>> {
     Ok(rows.into_iter().flatten().flatten().collect())
 }
 
-/// The name of the lock of a database's exporters: server-wide, of at most 64 characters.
-fn lock_name(database: &str) -> String {
-    format!("strata-export-{:016x}", xxhash_rust::xxh3::xxh3_64(database.as_bytes()))
+/// The number of the session that holds a lock.
+async fn holder(session: &mut Session, lock: &str) -> Result<Option<String>> {
+    Ok(session.first(format!("select is_used_lock({lock})")).await?.into_iter().next().flatten())
+}
+
+/// The name of the lock of a database's exporters: server-wide, of at most 64 characters. A server that `folds` names means
+/// the same database by `Mall` and `mall`.
+fn lock_name(database: &str, folds: bool) -> String {
+    let name = if folds { database.to_lowercase() } else { database.to_owned() };
+    format!("strata-export-{:016x}", xxhash_rust::xxh3::xxh3_64(name.as_bytes()))
+}
+
+/// The name of the lock by which the sessions of one export know each other, and nobody else's: one of this process and run.
+pub fn mark(run: &ExportRun) -> String {
+    let who = format!("{} {} {}", run.run, run.export, std::process::id());
+    format!("strata-session-{:016x}", xxhash_rust::xxh3::xxh3_64(who.as_bytes()))
 }
 
 /// The server's binary collation that does not pad: what keys need that differ by case or by spaces at their end.
@@ -262,4 +273,29 @@ fn listed(names: &str) -> Vec<String> {
 pub fn cells<const N: usize>(row: Vec<Option<String>>) -> [String; N] {
     let mut row = row.into_iter().map(Option::unwrap_or_default);
     std::array::from_fn(|_| row.next().unwrap_or_default())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn exporters_of_one_database_share_a_lock_however_its_name_is_spelled() {
+        assert_eq!(lock_name("Mall", true), lock_name("mall", true));
+        assert_ne!(lock_name("Mall", false), lock_name("mall", false));
+        assert!(lock_name(&"x".repeat(64), true).len() <= 64);
+    }
+
+    #[test]
+    fn only_the_sessions_of_one_export_of_one_run_have_the_same_mark() {
+        let run = |export: &str, run: &str| ExportRun {
+            export: export.to_owned(),
+            run: run.to_owned(),
+            now_ms: 0,
+            data_as_of: String::new(),
+        };
+        assert_eq!(mark(&run("a", "1")), mark(&run("a", "1")));
+        assert_ne!(mark(&run("a", "1")), mark(&run("a", "2")));
+        assert_ne!(mark(&run("a", "1")), mark(&run("b", "1")));
+    }
 }
