@@ -314,6 +314,7 @@ fn a_long_text_makes_its_column_wider_and_a_long_key_is_refused() {
     let (code, said) = warehouse.runs(&["run"]);
     assert_eq!(code, 1, "{said}");
     assert!(said.contains("a text of column visitor_id has 3"), "{said}");
+    assert!(said.contains("hint: visitor_id is part of the key, whose texts hold 255 characters at most"), "{said}");
     assert_eq!(state(&database), before);
 }
 

@@ -26,7 +26,7 @@ use super::changes::{portions, slot_text};
 use super::{ExportRun, ExportTable, Exported};
 use crate::date::Slot;
 use crate::engine::Engine;
-use crate::error::{Advice, find};
+use crate::error::{Advice, find, with_hint};
 use crate::mysql::{Server, Session, is_transient, quoted};
 use crate::progress::{Event, Reporter};
 use checksum::{Sum, of_days, question};
@@ -334,7 +334,19 @@ fn texts(slots: &[Slot]) -> Vec<String> {
 /// A text that is too long for a column that may become wider; those of the key may not.
 fn long_text(work: &Work, error: Error) -> Error {
     match find::<TooLong>(&error).cloned() {
-        Some(text) if work.table.key.contains(&text.column) => error,
+        Some(text) if work.table.key.contains(&text.column) => {
+            let mut kinds =
+                work.wanted.columns.iter().zip(&work.kinds).filter(|(column, _)| column.name == text.column);
+            let most = kinds.find_map(|(_, kind)| kind.most_chars()).unwrap_or_default();
+            with_hint(
+                error,
+                format!(
+                    "{} is part of the key, whose texts hold {most} characters at most: shorten it in the model, or take it \
+                     out of `grain`",
+                    text.column
+                ),
+            )
+        }
         Some(text) => Error::new(LongText { table: work.name().to_owned(), text }),
         None => error,
     }
