@@ -260,6 +260,9 @@ fn tables_are_migrated_and_never_narrowed() {
     database.root("alter table app_visitor drop column ours");
     assert_eq!(state(&database), good);
     assert_eq!(database.root("show tables like 'strata\\_new%'"), "");
+    database.root("create table strata_old_app_day like app_day");
+    warehouse.succeeds(&["export"]);
+    assert_eq!(database.root("show tables like 'strata\\_old%'"), "", "what a killed export had replaced");
     // No type holds both.
     database.root("alter table app_day modify events varchar(20)");
     let (code, said) = warehouse.runs(&["export", "--force"]);

@@ -135,7 +135,8 @@ impl Target {
         }
         self.tell_staged(&waiting).await?;
         for name in &waiting {
-            self.session.execute(format!("drop table if exists {}", quoted(&aside(REPLACED, name)))).await?;
+            // All is told; should this fail, the next export takes it away with the leftovers.
+            let _ = self.session.execute(format!("drop table if exists {}", quoted(&aside(REPLACED, name)))).await;
         }
         Ok(())
     }
@@ -156,14 +157,16 @@ impl Target {
         Ok(())
     }
 
-    /// Takes away tables that an interrupted export began to fill; when this is asked, none waits to be renamed any more.
+    /// Takes away tables that an interrupted export began to fill or had replaced; when this is asked, none waits to be
+    /// renamed any more.
     ///
     /// # Errors
     /// When the server refuses.
     pub async fn drop_leftovers(&mut self) -> Result<()> {
-        let prefix = STAGED.replace('_', "\\\\_");
+        let like = [STAGED, REPLACED].map(|prefix| format!("table_name like '{}%'", prefix.replace('_', "\\\\_")));
         let sql = format!(
-            "select table_name from information_schema.tables where table_schema = database() and table_name like '{prefix}%'"
+            "select table_name from information_schema.tables where table_schema = database() and ({})",
+            like.join(" or ")
         );
         for [name] in self.session.texts(sql).await?.into_iter().map(cells) {
             self.session.execute(format!("drop table {}", quoted(&name))).await?;
