@@ -248,16 +248,52 @@ fn tables_are_migrated_and_never_narrowed() {
     assert_eq!(columns.last().map(|(name, _)| name.as_str()), Some("loading"), "appended");
     assert!(warehouse.succeeds(&["export", "--verify"]).contains("all as in the lake"));
     // Another key: the table is made anew, beside the old one.
-    database.root("alter table app_visitor drop primary key, add primary key (visitor_id, dt), drop column ours");
+    database
+        .root("alter table app_visitor drop primary key, add primary key (visitor_id, dt), add index by_brand (brand)");
     warehouse.succeeds(&["export"]);
+    let made = database.root("show create table app_visitor");
+    for kept in
+        ["PRIMARY KEY (`dt`,`visitor_id`)", "`ours` varchar(9)", "KEY `by_brand` (`brand`)", "`amount` decimal(18,2)"]
+    {
+        assert!(made.contains(kept), "{kept}: {made}");
+    }
+    database.root("alter table app_visitor drop column ours");
     assert_eq!(state(&database), good);
     assert_eq!(database.root("show tables like 'strata\\_new%'"), "");
+    database.root("create table strata_old_app_day like app_day");
+    warehouse.succeeds(&["export"]);
+    assert_eq!(database.root("show tables like 'strata\\_old%'"), "", "what a killed export had replaced");
     // No type holds both.
     database.root("alter table app_day modify events varchar(20)");
     let (code, said) = warehouse.runs(&["export", "--force"]);
     assert_eq!(code, 1, "{said}");
     assert!(said.contains("app_day.events is varchar(20) in the target and bigint in the lake"), "{said}");
     assert!(said.contains("drop table app_day;"), "{said}");
+}
+
+#[test]
+fn a_table_that_is_not_by_strata_is_left_alone() {
+    let database = Database::new("foreign");
+    database.root(
+        "create table app_day (id bigint primary key, paid decimal(9,2)); insert into app_day values (7, 1.50);
+         create table app_visitor (dt date, visitor_id varchar(255), primary key (dt, visitor_id));
+         insert into app_visitor values ('2026-01-01', 'theirs')",
+    );
+    let warehouse = Warehouse::of(1, &database.url());
+    for table in ["app_day", "app_visitor"] {
+        let (code, said) = warehouse.runs(&["export"]);
+        let told = format!("table {table} is in the target and is not by strata");
+        assert!(code == 1 && said.contains(&told) && said.contains("hint: drop it or rename it there"), "{said}");
+        assert_eq!(database.root("select * from app_visitor").trim(), "2026-01-01\ttheirs");
+        if table == "app_day" {
+            assert_eq!(database.root("select * from app_day").trim(), "7\t1.50");
+            database.root("rename table app_day to their_day");
+        }
+    }
+    database.root("drop table app_visitor");
+    warehouse.succeeds(&["export"]);
+    assert_eq!(database.root("select * from their_day").trim(), "7\t1.50");
+    assert!(warehouse.succeeds(&["export", "--verify"]).contains("all as in the lake"));
 }
 
 #[test]
@@ -281,6 +317,7 @@ fn a_long_text_makes_its_column_wider_and_a_long_key_is_refused() {
     let (code, said) = warehouse.runs(&["run"]);
     assert_eq!(code, 1, "{said}");
     assert!(said.contains("a text of column visitor_id has 3"), "{said}");
+    assert!(said.contains("hint: visitor_id is part of the key, whose texts hold 255 characters at most"), "{said}");
     assert_eq!(state(&database), before);
 }
 

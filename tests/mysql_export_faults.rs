@@ -170,10 +170,92 @@ fn a_first_export_killed_at_any_packet_shows_no_table_or_a_whole_one() {
                 |text: &str| text.split_once(table).map(|(_, rest)| rest.split('#').next().unwrap_or("").to_owned());
             assert!(part(&between).is_none_or(|rows| Some(rows) == part(&whole)), "packet {k}\n{between}");
         }
+        assert_eq!(told_but_missing(&database), "", "packet {k}");
         warehouse.succeeds(&["export"]);
         assert_eq!(state(&database), whole, "packet {k}");
         assert_eq!(database.root("show tables like 'strata\\_new%'"), "", "packet {k}");
     }
+}
+
+/// The tables that the metadata tells of and that nobody can read.
+fn told_but_missing(database: &Database) -> String {
+    let there = "select table_name from information_schema.tables where table_schema = database()";
+    if !database.root(there).lines().any(|name| name == "strata_export") {
+        return String::new();
+    }
+    database.root(&format!("select distinct table_name from strata_export where table_name not in ({there})"))
+}
+
+#[test]
+fn killed_before_its_tables_have_their_names_an_export_tells_of_none_and_any_other_finishes_it() {
+    let database = Database::new("unnamed");
+    let warehouse = Warehouse::of(1, &database.url());
+    warehouse.succeeds(&["export"]);
+    let whole = state(&database);
+    database
+        .root("drop table app_day, app_visitor, strata_export, strata_staged, strata_run, strata_table, strata_column");
+    let child: Arc<Mutex<Option<Child>>> = Arc::default();
+    let victim = Arc::clone(&child);
+    let proxy = Proxy::new(database.port(), At::Text("\u{3}rename table"), Cut::Before, move || {
+        if let Some(child) = victim.lock().expect("a lock").as_mut() {
+            let _ = child.kill();
+        }
+    });
+    warehouse.export_to(&[("metrics", &database.url_by(proxy.port))]);
+    let mut locked = child.lock().expect("a lock");
+    *locked = Some(warehouse.command(&["export", "--quiet"]).stderr(Stdio::null()).spawn().expect("starts"));
+    drop(locked);
+    while proxy.cuts() == 0 {
+        thread::sleep(Duration::from_millis(5));
+    }
+    child.lock().expect("a lock").take().expect("it was started").wait().expect("ends");
+    settled(&database);
+    assert_eq!(database.root("select to_rename from strata_run").trim(), "app_day,app_visitor", "it is committed");
+    assert_eq!(database.root("select count(*) from strata_export").trim(), "0");
+    assert_eq!(told_but_missing(&database), "");
+    // The export was given another name meanwhile.
+    warehouse.export_to(&[("second", &database.url())]);
+    let said = warehouse.succeeds(&["export"]);
+    assert!(said.contains("nothing new"), "the rows are there already: {said}");
+    assert_eq!(state(&database), whole);
+    assert_eq!(database.root("select count(*) from strata_staged").trim(), "0");
+    assert_eq!(database.root("show tables like 'strata\\_new%'"), "");
+}
+
+#[test]
+fn while_a_reader_holds_a_table_that_is_made_anew_all_tells_of_the_old_one() {
+    let database = Database::new("held");
+    let change = Change::of(&database, database.port());
+    let proxy = Proxy::new(database.port(), At::Never, Cut::Before, || ());
+    change.rewind(&database, &proxy);
+    database.root("alter table app_visitor drop primary key, add primary key (visitor_id, dt)");
+    let told = "select distinct run from strata_export where table_name = 'app_visitor'";
+    let run = database.root(told);
+    let sleeper = "select id from information_schema.processlist where info like 'select sleep(60)%'";
+    let until = |sql: &str| {
+        for _ in 0..2000 {
+            let said = database.root(sql);
+            if !said.trim().is_empty() {
+                return said.trim().to_owned();
+            }
+            thread::sleep(Duration::from_millis(10));
+        }
+        panic!("never: {sql}");
+    };
+    thread::scope(|scope| {
+        let reader =
+            scope.spawn(|| database.root("start transaction; select min(dt) from app_visitor; select sleep(60)"));
+        let session = until(sleeper);
+        let export = scope.spawn(|| change.new.runs(&["export"]));
+        until("select run from strata_run where to_rename = 'app_visitor'");
+        let (now, generation) = (database.root(told), database.root("select distinct generation from app_visitor"));
+        assert_eq!((now, generation.trim()), (run, "1"), "the rows that can be read, and what is told of them");
+        database.root(&format!("kill query {session}"));
+        let (code, said) = export.join().expect("ends");
+        assert_eq!(code, 0, "{said}");
+        let _ = reader.join();
+    });
+    assert_eq!(state(&database), change.new_state);
 }
 
 #[test]

@@ -253,7 +253,19 @@ fn export_target(document: &Document<'_>, export: &Export, root: &Path) -> Resul
             let guards = (export.password_file.as_deref(), export.tls, export.tls_ca.as_ref());
             Ok(ExportTarget::Mysql(Box::new(guarded(document, *database, root, guards)?)))
         }
-        file => Ok(file),
+        file => {
+            let given = [
+                ("password_file", export.password_file.is_some()),
+                ("tls", export.tls.is_some()),
+                ("tls_ca", export.tls_ca.is_some()),
+            ];
+            match given.into_iter().find(|(_, is_given)| *is_given) {
+                None => Ok(file),
+                Some((key, _)) => document
+                    .fail(&export.url.span(), Error::msg(format!("`{key}` is for a server, and this export is a file")))
+                    .hint("remove it, or write `url = \"mysql://…\"`"),
+            }
+        }
     }
 }
 

@@ -1,7 +1,7 @@
 //! Where a MySQL or MariaDB database is, who logs in, and how the way there is guarded.
 //!
 //! The URL is `mysql://USER:PASSWORD@HOST:PORT/DATABASE`, or with `?socket=/path` for a socket of this machine. User and
-//! password may be percent-encoded. The password of a file goes before the URL's; the file is read when it is needed.
+//! password may be percent-encoded. The password is the URL's or a file's, not both; the file is read when it is needed.
 
 use std::path::{Path, PathBuf};
 
@@ -103,6 +103,10 @@ impl MysqlPlace {
         if ca.is_some() && tls != Tls::Verify {
             return Err(Error::msg("`tls_ca` names who to trust, and nobody is asked"))
                 .hint("write `tls = \"verify\"`");
+        }
+        if file.is_some() && self.password.is_some() {
+            return Err(Error::msg("two passwords: one in the URL and one in `password_file`"))
+                .hint("remove one of them; a file is the safer place");
         }
         let (password_file, tls_ca) = (file.map(|file| root.join(file)), ca.map(|file| root.join(file)));
         Ok(Self { password_file, tls, tls_ca, ..self })

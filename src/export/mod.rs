@@ -22,6 +22,7 @@ use datafusion::physical_plan::SendableRecordBatchStream;
 use futures::StreamExt;
 
 pub use compare::{Content, Difference, Unlike};
+pub use mysql::Aftermath;
 
 use crate::date::Slot;
 use crate::engine::{Engine, LakeScan, query_stream};
@@ -101,7 +102,8 @@ pub struct Exported {
 /// Brings a MySQL or MariaDB database to the state of the lake.
 ///
 /// # Errors
-/// When the database cannot be reached or written, or what is read back differs from the lake; it is as it was then.
+/// When the database cannot be reached or written, or what is read back differs from the lake; its rows are as they were
+/// then, but for what [`Aftermath`] says.
 pub async fn to_mysql(
     server: &Server,
     engine: &Engine,

@@ -11,7 +11,9 @@ use super::steps::fail;
 use crate::config::ExportTarget;
 use crate::date::{BizDate, Slot};
 use crate::error::Advice;
-use crate::export::{Difference, ExportRun, ExportTable, Exported, compare_mysql, compare_sqlite, to_mysql, to_sqlite};
+use crate::export::{
+    Aftermath, Difference, ExportRun, ExportTable, Exported, compare_mysql, compare_sqlite, to_mysql, to_sqlite,
+};
 use crate::model::Model;
 use crate::mysql::Server;
 use crate::plan::TableState;
@@ -50,7 +52,7 @@ impl Exports<'_> {
                     report.exports.push(summed);
                 }
                 Err(error) => {
-                    self.say(Event::StepFinished { step, line: "failed; the target is as it was".to_owned() });
+                    self.say(Event::StepFinished { step, line: Aftermath::of(&error).to_owned() });
                     fail(self.ctx, report, &error);
                 }
             }

@@ -128,6 +128,25 @@ fn a_configuration_shown_for_debugging_shows_no_password() {
 }
 
 #[test]
+fn an_export_has_only_the_keys_of_its_kind_and_one_password() {
+    let refused = |url: &str, key: &str| {
+        let project = Project::new();
+        let export = format!("[exports.metrics]\nurl = \"{url}\"\n{key}\n");
+        let text = WAREHOUSE.replace("[exports.metrics]\nurl = \"sqlite:warehouse/metrics.db\"\n", &export);
+        assert!(text.contains(key), "{text}");
+        project.write("conf/warehouse.toml", &text);
+        render(&project.load(&[], []).expect_err("refused"))
+    };
+    for key in ["tls = \"verify\"", "tls_ca = \"ca.pem\"", "password_file = \"secret\""] {
+        let said = refused("sqlite:m.db", key);
+        let name = key.split(' ').next().unwrap_or_default();
+        assert!(said.contains(&format!("`{name}` is for a server, and this export is a file")), "{said}");
+    }
+    let said = refused("mysql://u:hunter2@h/mall", "password_file = \"secret\"");
+    assert!(said.contains("two passwords") && !said.contains("hunter2"), "{said}");
+}
+
+#[test]
 fn a_date_may_be_written_with_and_without_quotes() {
     for start in ["start = 2026-01-02\n[lake]", "start = \"2026-01-02\"\n[lake]"] {
         let project = Project::new();

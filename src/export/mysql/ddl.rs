@@ -1,7 +1,8 @@
 //! The shape of tables in a MySQL target: the statements that create one and that migrate one. Pure.
 //!
 //! Columns are appended and widened, never dropped and never narrowed. A table that is missing, or whose key changed, is
-//! created under a name that no reader knows, filled there, and renamed once it is complete.
+//! created under a name that no reader knows, filled there, and renamed once it is complete. With another key our columns get
+//! the lake's types again; columns and indexes that others added stay (what they wrote into them goes with the rows).
 
 use std::collections::BTreeMap;
 
@@ -86,6 +87,16 @@ pub enum Migration {
     Alter(String),
     /// Create it, under a name that no reader knows.
     Create,
+    /// The same with what others added to the table that is there, which gets another key: what is to be changed after its
+    /// `LIKE`.
+    Rekey(String),
+}
+
+impl Migration {
+    /// Whether the table is filled under another name.
+    pub fn is_anew(&self) -> bool {
+        matches!(self, Self::Create | Self::Rekey(_))
+    }
 }
 
 /// What long texts ask for beyond the usual types: the bytes of the longest, by table and column.
@@ -122,15 +133,38 @@ impl Wanted {
     pub fn create(&self, name: &str, collation: &str) -> String {
         let mut lines: Vec<String> =
             self.columns.iter().map(|column| self.definition(column, &column.kind, collation)).collect();
-        if !self.key.is_empty() {
-            lines.push(format!("primary key ({})", self.key.iter().map(|c| quoted(c)).collect::<Vec<_>>().join(", ")));
-        }
+        lines.extend(self.primary_key());
         format!(
             "create table {} (\n    {}\n) engine=InnoDB default charset=utf8mb4 collate={collation} comment={}",
             quoted(name),
             lines.join(",\n    "),
             literal(&self.comment)
         )
+    }
+
+    /// What gives an empty table like the one that is there our columns first, in order, and our key.
+    fn rekey(&self, present: &Present, collation: &str) -> String {
+        let mut clauses = Vec::new();
+        if !present.key.is_empty() {
+            clauses.push("drop primary key".to_owned());
+        }
+        let mut place = "first".to_owned();
+        for column in &self.columns {
+            let verb = match present.columns.iter().any(|have| have.name.eq_ignore_ascii_case(&column.name)) {
+                true => "modify",
+                false => "add",
+            };
+            clauses.push(format!("{verb} column {} {place}", self.definition(column, &column.kind, collation)));
+            place = format!("after {}", quoted(&column.name));
+        }
+        clauses.extend(self.primary_key().map(|key| format!("add {key}")));
+        clauses.push(format!("comment={}", literal(&self.comment)));
+        clauses.join(", ")
+    }
+
+    fn primary_key(&self) -> Option<String> {
+        let columns = self.key.iter().map(|column| quoted(column)).collect::<Vec<_>>().join(", ");
+        (!columns.is_empty()).then(|| format!("primary key ({columns})"))
     }
 
     fn definition(&self, column: &WantedColumn, kind: &Type, collation: &str) -> String {
@@ -155,7 +189,7 @@ impl Wanted {
                 .hint(format!("`alter table {name} engine=InnoDB;`, or drop it: the next export makes it anew"));
         }
         if present.key != self.key {
-            return Ok(Migration::Create);
+            return Ok(Migration::Rekey(self.rekey(present, collation)));
         }
         let (mut clauses, mut remarks) = (Vec::new(), Vec::new());
         for column in &self.columns {
@@ -279,7 +313,14 @@ mod tests {
             migration(|p| p.comment = "Old.".to_owned()),
             Migration::Comment("alter table `app_x` comment='A row.'".to_owned())
         );
-        assert_eq!(migration(|p| p.key.push("name".to_owned())), Migration::Create);
+        let rekey = "drop primary key, modify column `dt` date not null comment 'the day' first, add column `name` \
+                     varchar(255) character set utf8mb4 collate utf8mb4_nopad_bin null comment 'it''s a name' after `dt`, \
+                     modify column `gmv` decimal(18,2) null after `name`, add primary key (`dt`), comment='A row.'";
+        let changed = |p: &mut Present| {
+            p.key.push("name".to_owned());
+            p.columns.remove(1);
+        };
+        assert_eq!(migration(changed), Migration::Rekey(rekey.to_owned()));
     }
 
     #[test]

@@ -26,7 +26,7 @@ use super::changes::{portions, slot_text};
 use super::{ExportRun, ExportTable, Exported};
 use crate::date::Slot;
 use crate::engine::Engine;
-use crate::error::{Advice, find};
+use crate::error::{Advice, find, with_hint};
 use crate::mysql::{Server, Session, is_transient, quoted};
 use crate::progress::{Event, Reporter};
 use checksum::{Sum, of_days, question};
@@ -35,7 +35,7 @@ use ddl::{LongTexts, Migration};
 use fill::{Sums, fill};
 use plan::{Work, plan};
 use records::{DAYS_AT_ONCE, Dictionary, record, record_run};
-use target::{Target, cells};
+use target::{Target, cells, mark};
 use text::TooLong;
 
 /// How long to wait before each further attempt after a failure that may pass.
@@ -66,8 +66,8 @@ pub struct Job<'a> {
 struct Hindsight {
     /// Attempts that failed and may go well another time.
     failures: usize,
-    /// The last session that there was.
-    session: Option<u32>,
+    /// There was a session: the login is right, and the server was there.
+    had_session: bool,
     /// What a COMMIT was sent for.
     committing: Option<Vec<Exported>>,
     /// Whether it is known to have taken effect.
@@ -81,7 +81,8 @@ struct Hindsight {
 /// Brings the database to the state of the lake.
 ///
 /// # Errors
-/// When the server cannot be reached or refuses, or what it holds differs from the lake; it is as it was then.
+/// When the server cannot be reached or refuses, or what it holds differs from the lake; its rows are as they were then,
+/// but for what [`Aftermath`] says.
 pub async fn export(job: &Job<'_>) -> Result<Vec<Exported>> {
     let mut hindsight = Hindsight::default();
     loop {
@@ -99,15 +100,12 @@ async fn again(job: &Job<'_>, hindsight: &mut Hindsight, error: Error) -> Result
         // A column only ever becomes wider: this ends.
         return if known.is_none_or(|bytes| bytes < text.bytes) { Ok(()) } else { Err(error) };
     }
-    let pause = PAUSES_S.get(hindsight.failures).filter(|_| hindsight.session.is_some() && is_transient(&error));
+    let pause = PAUSES_S.get(hindsight.failures).filter(|_| hindsight.had_session && is_transient(&error));
     let Some(pause) = pause else {
         return match (&hindsight.committing, hindsight.is_committed) {
             (None, _) => Err(error),
-            (Some(_), false) => {
-                Err(error.context("the answer to COMMIT was lost, and whether it took effect is not known"))
-                    .hint("the target has its old or its new state, whole; the next export finds out")
-            }
-            (Some(_), true) => Err(error.context("all rows are committed, but new tables wait for their names"))
+            (Some(_), false) => Err(error.context(Aftermath::Unknown)).hint("the next export finds out"),
+            (Some(_), true) => Err(error.context(Aftermath::Unnamed))
                 .hint("do readers hold the old tables in long transactions? The next export names them"),
         };
     };
@@ -116,6 +114,37 @@ async fn again(job: &Job<'_>, hindsight: &mut Hindsight, error: Error) -> Result
     tokio::time::sleep(Duration::from_secs(*pause)).await;
     Ok(())
 }
+
+/// What a failure left in the target that came with the COMMIT or after it; before it, nothing.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Aftermath {
+    /// The answer to COMMIT was lost and could not be looked up.
+    Unknown,
+    /// It took effect; tables that were made anew have not got their names.
+    Unnamed,
+}
+
+impl Aftermath {
+    /// What a failed export left, in the words of a step's end.
+    pub fn of(error: &Error) -> &'static str {
+        match find::<Self>(error) {
+            None => "failed; the rows of the target are as they were",
+            Some(Self::Unknown) => "failed; the target has its old or its new rows, whole",
+            Some(Self::Unnamed) => "failed; the rows are committed, and new tables wait for their names",
+        }
+    }
+}
+
+impl std::fmt::Display for Aftermath {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(match self {
+            Self::Unknown => "the answer to COMMIT was lost, and whether it took effect is not known",
+            Self::Unnamed => "all rows are committed, but new tables wait for their names",
+        })
+    }
+}
+
+impl std::error::Error for Aftermath {}
 
 /// A text that is too long for its column, which has to become wider.
 #[derive(Clone, Debug)]
@@ -135,8 +164,8 @@ impl std::error::Error for LongText {}
 /// One attempt from login to good-bye.
 async fn attempt(job: &Job<'_>, hindsight: &mut Hindsight) -> Result<Vec<Exported>> {
     let session: Session = job.server.connect().await?;
-    let before = hindsight.session.replace(session.id());
-    let mut target = Target::lock(session, before).await?;
+    hindsight.had_session = true;
+    let mut target = Target::lock(session, &mark(job.run)).await?;
     let done = write(job, hindsight, &mut target).await;
     if done.is_err() {
         // Best effort: a session that ends is rolled back by the server.
@@ -151,15 +180,15 @@ async fn write(job: &Job<'_>, hindsight: &mut Hindsight, target: &mut Target) ->
     let export = &job.run.export;
     if let Some(done) = &hindsight.committing {
         let last = target.last_run(export).await?;
-        if last.is_some_and(|last| last.run == job.run.run) {
+        if last.is_some_and(|last| last == job.run.run) {
             hindsight.is_committed = true;
-            target.finish_renames(export).await?;
+            target.finish_renames().await?;
             return Ok(done.clone());
         }
         hindsight.committing = None;
     }
     target.create_metadata().await?;
-    target.finish_renames(export).await?;
+    target.finish_renames().await?;
     target.drop_leftovers().await?;
     let plan = plan(target, job.tables, &hindsight.long).await?;
     let dictionary = Dictionary::compare(target, &plan).await?;
@@ -184,7 +213,7 @@ async fn write(job: &Job<'_>, hindsight: &mut Hindsight, target: &mut Target) ->
     }
     committed.context("commit the export")?;
     hindsight.is_committed = true;
-    target.finish_renames(export).await?;
+    target.finish_renames().await?;
     Ok(done)
 }
 
@@ -197,6 +226,12 @@ async fn migrate(target: &mut Target, plan: &[Work]) -> Result<()> {
             Migration::Create => {
                 let sql = work.wanted.create(&work.into, &target.collation);
                 target.session.execute(sql).await.with_context(|| format!("create {name}"))?;
+            }
+            Migration::Rekey(changes) => {
+                let (staged, name) = (quoted(&work.into), quoted(name));
+                for sql in [format!("create table {staged} like {name}"), format!("alter table {staged} {changes}")] {
+                    target.session.execute(sql).await.with_context(|| format!("make {name} anew with another key"))?;
+                }
             }
             Migration::Comment(sql) => {
                 target.session.execute(sql).await.with_context(|| format!("describe {name}"))?;
@@ -299,7 +334,19 @@ fn texts(slots: &[Slot]) -> Vec<String> {
 /// A text that is too long for a column that may become wider; those of the key may not.
 fn long_text(work: &Work, error: Error) -> Error {
     match find::<TooLong>(&error).cloned() {
-        Some(text) if work.table.key.contains(&text.column) => error,
+        Some(text) if work.table.key.contains(&text.column) => {
+            let mut kinds =
+                work.wanted.columns.iter().zip(&work.kinds).filter(|(column, _)| column.name == text.column);
+            let most = kinds.find_map(|(_, kind)| kind.most_chars()).unwrap_or_default();
+            with_hint(
+                error,
+                format!(
+                    "{} is part of the key, whose texts hold {most} characters at most: shorten it in the model, or take it \
+                     out of `grain`",
+                    text.column
+                ),
+            )
+        }
         Some(text) => Error::new(LongText { table: work.name().to_owned(), text }),
         None => error,
     }
@@ -330,4 +377,20 @@ async fn verify(session: &mut Session, work: &Work, days: Vec<String>, sums: &Su
         wants.hex()
     ))
     .hint("nothing was committed; has the table triggers or generated columns that change what is written?")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_end_of_a_failed_export_says_what_is_true_of_the_target() {
+        let of = |aftermath: Aftermath| {
+            let error = Err::<(), _>(anyhow!("gone").context(aftermath)).hint("wait").expect_err("it failed");
+            Aftermath::of(&error.context("export metrics"))
+        };
+        assert!(of(Aftermath::Unknown).contains("old or its new rows"));
+        assert!(of(Aftermath::Unnamed).contains("the rows are committed"));
+        assert!(Aftermath::of(&anyhow!("gone")).contains("as they were"));
+    }
 }

@@ -3,12 +3,13 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, anyhow};
 
 use super::checksum::Summed;
 use super::ddl::{LongTexts, Migration, Present, STAGED, Wanted, aside};
-use super::target::{Target, present, recorded};
+use super::target::{Target, described, present, recorded};
 use super::types::Type;
+use crate::error::Advice;
 use crate::export::ExportTable;
 use crate::export::changes::{Changes, changes};
 
@@ -53,24 +54,25 @@ impl Work {
 /// Looks at the target and says what each table needs.
 ///
 /// # Errors
-/// When the target cannot be asked, or a table cannot be migrated.
+/// When the target cannot be asked, a table cannot be migrated, or one of its name is there that no export made.
 pub async fn plan(target: &mut Target, tables: &[Arc<ExportTable>], long: &LongTexts) -> Result<Vec<Work>> {
     let names: Vec<String> = tables.iter().map(|table| table.table.name().to_owned()).collect();
     let there = present(&mut target.session, &names).await?;
     let records = recorded(&mut target.session).await?;
+    let described = described(&mut target.session).await?;
     let none = BTreeMap::new();
     let plan = tables.iter().map(|table| {
         let name = table.table.name();
         let work = || -> Result<Work> {
+            if there.contains_key(name) && !records.contains_key(name) && !described.contains(name) {
+                return foreign(name);
+            }
             let wanted = Wanted::of(table, long)?;
             let migration = wanted.migration(there.get(name), &target.collation)?;
             let recorded = records.get(name).unwrap_or(&none);
-            let anew = matches!(migration, Migration::Create | Migration::Alter(_));
-            let into = match migration {
-                Migration::Create => aside(STAGED, name),
-                _ => name.to_owned(),
-            };
-            let have = there.get(name).filter(|_| migration != Migration::Create);
+            let anew = migration.is_anew() || matches!(migration, Migration::Alter(_));
+            let into = if migration.is_anew() { aside(STAGED, name) } else { name.to_owned() };
+            let have = there.get(name).filter(|_| !migration.is_anew());
             let kinds = settled(&wanted, have);
             let changes = changes(&table.slots, &table.forced, recorded, anew);
             Ok(Work { table: Arc::clone(table), wanted, kinds, migration, changes, into })
@@ -78,6 +80,13 @@ pub async fn plan(target: &mut Target, tables: &[Arc<ExportTable>], long: &LongT
         work().with_context(|| format!("export {name}"))
     });
     plan.collect()
+}
+
+/// The refusal of a table that is somebody else's: its rows are not ours to replace.
+fn foreign(name: &str) -> Result<Work> {
+    let error =
+        anyhow!("table {name} is in the target and is not by strata: neither strata_export nor strata_table has it");
+    Err(error).hint("drop it or rename it there, or give the model another name; the next export makes the table")
 }
 
 /// The types that columns have after the migration of what is there.

@@ -7,7 +7,7 @@ use anyhow::Result;
 
 use super::fill::Sums;
 use super::plan::Work;
-use super::target::{RUN_TABLE, Target, cells};
+use super::target::{RUN_TABLE, STAGED_TABLE, Target, cells};
 use crate::export::changes::{slot_text, version_text};
 use crate::export::{COLUMNS_TABLE, ExportRun, METADATA_TABLE, TABLES_TABLE, one_line};
 use crate::mysql::literal;
@@ -18,14 +18,15 @@ pub const DAYS_AT_ONCE: usize = 50;
 /// Bytes of rows that one statement inserts.
 const STATEMENT_BYTES: usize = 8 << 10;
 
-/// Records what was written of a table and what was taken away.
+/// Records what was written of a table and what was taken away; for one that waits for its name, beside what is told.
 ///
 /// # Errors
 /// When the server refuses.
 pub async fn record(target: &mut Target, work: &Work, sums: &Sums, run: &ExportRun) -> Result<()> {
     let name = literal(work.name());
+    let into = if work.is_staged() { STAGED_TABLE } else { METADATA_TABLE };
     if work.is_staged() {
-        target.session.execute(format!("delete from {METADATA_TABLE} where table_name = {name}")).await?;
+        target.session.execute(format!("delete from {into} where table_name = {name}")).await?;
     } else {
         let days: Vec<String> = work.changes.texts().collect();
         for days in days.chunks(DAYS_AT_ONCE) {
@@ -48,7 +49,7 @@ pub async fn record(target: &mut Target, work: &Work, sums: &Sums, run: &ExportR
             literal(&run.data_as_of)
         )
     });
-    insert(target, METADATA_TABLE, rows.collect()).await
+    insert(target, into, rows.collect()).await
 }
 
 /// What the dictionary should say, and what it says otherwise.

@@ -7,11 +7,14 @@ use anyhow::{Result, anyhow};
 use super::ddl::{Present, PresentColumn, REPLACED, STAGED, aside};
 use super::types::Type;
 use crate::error::Advice;
-use crate::export::{COLUMNS_TABLE, METADATA_TABLE, TABLES_TABLE};
+use crate::export::{COLUMNS_TABLE, ExportRun, METADATA_TABLE, TABLES_TABLE};
 use crate::mysql::{Facts, Session, literal, quoted};
 
 /// The table that says which run changed the database last, by export, and which tables it has yet to rename.
 pub const RUN_TABLE: &str = "strata_run";
+
+/// What is to be recorded of the tables that wait to be renamed: as [`METADATA_TABLE`], which tells only what can be seen.
+pub const STAGED_TABLE: &str = "strata_staged";
 
 /// Seconds to wait for another exporter.
 const LOCK_S: u32 = 30;
@@ -29,40 +32,29 @@ pub struct Target {
     pub collation: String,
 }
 
-/// What the last run of an export left.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct LastRun {
-    /// The run.
-    pub run: String,
-    /// The tables that it filled under another name and has yet to rename.
-    pub to_rename: BTreeSet<String>,
-}
-
 impl Target {
-    /// Makes a session the exporter of its database. `before` is our own session that was lost, which may still hold the
-    /// lock there: as long as it does, its transaction is neither committed nor rolled back.
+    /// Makes a session the exporter of its database. `mark` is the name of a lock that nobody but this export takes: who
+    /// holds it, by whatever number, is our own session that was lost. As long as that one is there, its transaction is
+    /// neither committed nor rolled back.
     ///
     /// # Errors
     /// When another exporter is at work, or the server is not fit for it.
-    pub async fn lock(mut session: Session, before: Option<u32>) -> Result<Self> {
+    pub async fn lock(mut session: Session, mark: &str) -> Result<Self> {
         let settings = format!("set session innodb_lock_wait_timeout = {WAIT_S}, lock_wait_timeout = {WAIT_S}");
         session.execute(settings).await?;
-        let name = literal(&lock_name(&session.place().database));
-        let holder = async |session: &mut Session| -> Result<Option<String>> {
-            Ok(session.first(format!("select is_used_lock({name})")).await?.into_iter().next().flatten())
-        };
-        if let Some(lost) = before
-            && holder(&mut session).await? == Some(lost.to_string())
-        {
+        let [database, folds] = cells(session.first("select database(), @@lower_case_table_names").await?);
+        let (mark, name) = (literal(mark), literal(&lock_name(&database, folds != "0")));
+        if let Some(lost) = holder(&mut session, &mark).await? {
             // A session may end another one of its own user. It may have ended by itself meanwhile.
             let _ = session.execute(format!("kill {lost}")).await;
         }
-        let got = session.first(format!("select get_lock({name}, {LOCK_S})")).await?;
-        if got.into_iter().next().flatten().as_deref() != Some("1") {
-            let holder = holder(&mut session).await?.unwrap_or_else(|| "unknown".to_owned());
-            let database = &session.place().database;
-            let error = anyhow!("another export is writing to database {database} (its session {holder})");
-            return Err(error).hint("it ends by itself; `show processlist` on the server shows it");
+        for lock in [&mark, &name] {
+            let got = session.first(format!("select get_lock({lock}, {LOCK_S})")).await?;
+            if got.into_iter().next().flatten().as_deref() != Some("1") {
+                let holder = holder(&mut session, lock).await?.unwrap_or_else(|| "unknown".to_owned());
+                let error = anyhow!("another export is writing to database {database} (its session {holder})");
+                return Err(error).hint("it ends by itself; `show processlist` on the server shows it");
+            }
         }
         let facts = Facts::ask(&mut session).await?;
         let collation = collation(&mut session, &facts).await?;
@@ -74,11 +66,11 @@ impl Target {
     /// # Errors
     /// When they cannot be created.
     pub async fn create_metadata(&mut self) -> Result<()> {
-        let names = [METADATA_TABLE, TABLES_TABLE, COLUMNS_TABLE, RUN_TABLE];
+        let names = [METADATA_TABLE, STAGED_TABLE, TABLES_TABLE, COLUMNS_TABLE, RUN_TABLE];
         let present = present(&mut self.session, &names.map(str::to_owned)).await?;
         for name in names.iter().filter(|name| !present.contains_key(**name)) {
             let columns = match *name {
-                METADATA_TABLE => {
+                METADATA_TABLE | STAGED_TABLE => {
                     "table_name varchar(64) not null, dt varchar(10) not null, `rows` bigint not null, \
                      checksum varchar(16) not null, version varchar(16) not null, run varchar(64) not null, \
                      data_as_of varchar(10) not null, checks_passed boolean not null, exported_at varchar(20) not null, \
@@ -103,33 +95,34 @@ impl Target {
         Ok(())
     }
 
-    /// What the last run of an export left, if there was one.
+    /// The run of an export that changed the database last, if there was one.
     ///
     /// # Errors
     /// When the server does not answer.
-    pub async fn last_run(&mut self, export: &str) -> Result<Option<LastRun>> {
+    pub async fn last_run(&mut self, export: &str) -> Result<Option<String>> {
         if present(&mut self.session, &[RUN_TABLE.to_owned()]).await?.is_empty() {
             return Ok(None);
         }
-        let sql = format!("select run, to_rename from {RUN_TABLE} where export = {}", literal(export));
-        let row = self.session.texts(sql).await?.into_iter().next();
-        Ok(row.map(|row| {
-            let [run, names] = cells(row);
-            LastRun { run, to_rename: names.split(',').filter(|name| !name.is_empty()).map(str::to_owned).collect() }
-        }))
+        let sql = format!("select run from {RUN_TABLE} where export = {}", literal(export));
+        Ok(self.session.texts(sql).await?.into_iter().flatten().flatten().next())
     }
 
-    /// Gives tables that were filled under another name their own, all at once; readers see the old ones until then.
+    /// Gives tables that were filled under another name their own, all at once and for every export; readers see the old
+    /// ones until then, and what is recorded of the new ones is told after it.
     ///
     /// # Errors
     /// When the server refuses; the next export tries again.
-    pub async fn finish_renames(&mut self, export: &str) -> Result<()> {
-        let Some(last) = self.last_run(export).await?.filter(|last| !last.to_rename.is_empty()) else { return Ok(()) };
-        let staged: Vec<String> = last.to_rename.iter().map(|name| aside(STAGED, name)).collect();
-        let names: Vec<String> = staged.iter().chain(&last.to_rename).cloned().collect();
+    pub async fn finish_renames(&mut self) -> Result<()> {
+        let rows = self.session.texts(format!("select to_rename, '' from {RUN_TABLE} where to_rename <> ''")).await?;
+        let waiting: BTreeSet<String> = rows.into_iter().flat_map(|row| listed(&cells::<2>(row)[0])).collect();
+        if waiting.is_empty() {
+            return Ok(());
+        }
+        let staged: Vec<String> = waiting.iter().map(|name| aside(STAGED, name)).collect();
+        let names: Vec<String> = staged.iter().chain(&waiting).cloned().collect();
         let present = present(&mut self.session, &names).await?;
         let mut pairs = Vec::new();
-        for (name, staged) in last.to_rename.iter().zip(&staged).filter(|(_, staged)| present.contains_key(*staged)) {
+        for (name, staged) in waiting.iter().zip(&staged).filter(|(_, staged)| present.contains_key(*staged)) {
             if present.contains_key(name) {
                 let replaced = aside(REPLACED, name);
                 self.session.execute(format!("drop table if exists {}", quoted(&replaced))).await?;
@@ -140,31 +133,42 @@ impl Target {
         if !pairs.is_empty() {
             self.session.execute(format!("rename table {}", pairs.join(", "))).await?;
         }
-        for name in &last.to_rename {
-            self.session.execute(format!("drop table if exists {}", quoted(&aside(REPLACED, name)))).await?;
+        self.tell_staged(&waiting).await?;
+        for name in &waiting {
+            // All is told; should this fail, the next export takes it away with the leftovers.
+            let _ = self.session.execute(format!("drop table if exists {}", quoted(&aside(REPLACED, name)))).await;
         }
-        self.session.execute(format!("update {RUN_TABLE} set to_rename = '' where export = {}", literal(export))).await
+        Ok(())
     }
 
-    /// Takes away tables that an interrupted export began to fill; those that wait to be renamed stay.
+    /// Records what is in tables that have got their names, which nobody could see before.
+    async fn tell_staged(&mut self, names: &BTreeSet<String>) -> Result<()> {
+        let names = names.iter().map(|name| literal(name)).collect::<Vec<_>>().join(", ");
+        for sql in [
+            "start transaction".to_owned(),
+            format!("delete from {METADATA_TABLE} where table_name in ({names})"),
+            format!("insert into {METADATA_TABLE} select * from {STAGED_TABLE} where table_name in ({names})"),
+            format!("delete from {STAGED_TABLE} where table_name in ({names})"),
+            format!("update {RUN_TABLE} set to_rename = '' where to_rename <> ''"),
+            "commit".to_owned(),
+        ] {
+            self.session.execute(sql).await?;
+        }
+        Ok(())
+    }
+
+    /// Takes away tables that an interrupted export began to fill or had replaced; when this is asked, none waits to be
+    /// renamed any more.
     ///
     /// # Errors
     /// When the server refuses.
     pub async fn drop_leftovers(&mut self) -> Result<()> {
-        let prefix = STAGED.replace('_', "\\\\_");
+        let like = [STAGED, REPLACED].map(|prefix| format!("table_name like '{}%'", prefix.replace('_', "\\\\_")));
         let sql = format!(
-            "select table_name from information_schema.tables where table_schema = database() and table_name like '{prefix}%'"
+            "select table_name from information_schema.tables where table_schema = database() and ({})",
+            like.join(" or ")
         );
-        let left = self.session.texts(sql).await?;
-        if left.is_empty() {
-            return Ok(());
-        }
-        let waiting = self.session.texts(format!("select to_rename, '' from {RUN_TABLE}")).await?;
-        let waiting: BTreeSet<String> = waiting
-            .into_iter()
-            .flat_map(|row| cells::<2>(row)[0].split(',').map(|name| aside(STAGED, name)).collect::<Vec<_>>())
-            .collect();
-        for [name] in left.into_iter().map(cells).filter(|[name]| !waiting.contains(name)) {
+        for [name] in self.session.texts(sql).await?.into_iter().map(cells) {
             self.session.execute(format!("drop table {}", quoted(&name))).await?;
         }
         Ok(())
@@ -225,9 +229,31 @@ pub async fn recorded(session: &mut Session) -> Result<BTreeMap<String, BTreeMap
     Ok(recorded)
 }
 
-/// The name of the lock of a database's exporters: server-wide, of at most 64 characters.
-fn lock_name(database: &str) -> String {
-    format!("strata-export-{:016x}", xxhash_rust::xxh3::xxh3_64(database.as_bytes()))
+/// The tables that the dictionary of the target describes.
+///
+/// # Errors
+/// When the server does not answer.
+pub async fn described(session: &mut Session) -> Result<BTreeSet<String>> {
+    let rows = session.texts(format!("select table_name from {TABLES_TABLE}")).await?;
+    Ok(rows.into_iter().flatten().flatten().collect())
+}
+
+/// The number of the session that holds a lock.
+async fn holder(session: &mut Session, lock: &str) -> Result<Option<String>> {
+    Ok(session.first(format!("select is_used_lock({lock})")).await?.into_iter().next().flatten())
+}
+
+/// The name of the lock of a database's exporters: server-wide, of at most 64 characters. A server that `folds` names means
+/// the same database by `Mall` and `mall`.
+fn lock_name(database: &str, folds: bool) -> String {
+    let name = if folds { database.to_lowercase() } else { database.to_owned() };
+    format!("strata-export-{:016x}", xxhash_rust::xxh3::xxh3_64(name.as_bytes()))
+}
+
+/// The name of the lock by which the sessions of one export know each other, and nobody else's: one of this process and run.
+pub fn mark(run: &ExportRun) -> String {
+    let who = format!("{} {} {}", run.run, run.export, std::process::id());
+    format!("strata-session-{:016x}", xxhash_rust::xxh3::xxh3_64(who.as_bytes()))
 }
 
 /// The server's binary collation that does not pad: what keys need that differ by case or by spaces at their end.
@@ -241,8 +267,38 @@ async fn collation(session: &mut Session, facts: &Facts) -> Result<String> {
         .hint("MySQL 8.0.17 and MariaDB 10.2 and later have one")
 }
 
+/// The names that a list joined by commas has.
+fn listed(names: &str) -> Vec<String> {
+    names.split(',').filter(|name| !name.is_empty()).map(str::to_owned).collect()
+}
+
 /// The cells of a row of known width; NULL is the empty text.
 pub fn cells<const N: usize>(row: Vec<Option<String>>) -> [String; N] {
     let mut row = row.into_iter().map(Option::unwrap_or_default);
     std::array::from_fn(|_| row.next().unwrap_or_default())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn exporters_of_one_database_share_a_lock_however_its_name_is_spelled() {
+        assert_eq!(lock_name("Mall", true), lock_name("mall", true));
+        assert_ne!(lock_name("Mall", false), lock_name("mall", false));
+        assert!(lock_name(&"x".repeat(64), true).len() <= 64);
+    }
+
+    #[test]
+    fn only_the_sessions_of_one_export_of_one_run_have_the_same_mark() {
+        let run = |export: &str, run: &str| ExportRun {
+            export: export.to_owned(),
+            run: run.to_owned(),
+            now_ms: 0,
+            data_as_of: String::new(),
+        };
+        assert_eq!(mark(&run("a", "1")), mark(&run("a", "1")));
+        assert_ne!(mark(&run("a", "1")), mark(&run("a", "2")));
+        assert_ne!(mark(&run("a", "1")), mark(&run("b", "1")));
+    }
 }
