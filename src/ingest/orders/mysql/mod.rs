@@ -49,7 +49,11 @@ impl Since {
     fn condition(&self, changed: &str) -> String {
         let time = |micros| format!("cast('{}' as datetime(6))", clock(micros));
         match *self {
-            Self::Watermark(from) => format!("{changed} >= {} or {changed} is null", time(from)),
+            // A zero date (`0000-00-00`) is a time of no row: neither reached by a watermark nor NULL.
+            Self::Watermark(from) => format!(
+                "{changed} >= {} or {changed} is null or {changed} < cast('1000-01-01' as datetime)",
+                time(from)
+            ),
             Self::Between(from, to) => format!("{changed} >= {} and {changed} < {}", time(from), time(to)),
         }
     }
@@ -129,6 +133,8 @@ async fn attempt_once(job: &OrdersIngest<'_>, extraction: &Extraction<'_>, step:
         let Some((question, parts, totals)) = found else { continue };
         let Subject { declared, layout, table, past } = &subjects[at];
         let is_known = declared.delivery == Delivery::Changes && !table.files().is_empty();
+        // Where the day is the change time, a row that moves is a later version by its time alone.
+        let may_move = declared.changed != declared.day;
         readings.push(Reading {
             layout,
             table,
@@ -137,7 +143,7 @@ async fn attempt_once(job: &OrdersIngest<'_>, extraction: &Extraction<'_>, step:
             question,
             parts,
             totals,
-            versions: if is_known { Some(LastVersions::new(layout, table)?) } else { None },
+            versions: if is_known { Some(LastVersions::new(layout, table, may_move)?) } else { None },
         });
         subjects_read.push(at);
     }
