@@ -244,9 +244,12 @@ fn zero_dates_become_null_counted_by_column_and_impossible_ones_are_rejected() {
     database.root(
         "set sql_mode = 'ALLOW_INVALID_DATES';
          update user_order set update_time = '0000-00-00 00:00:00' limit 2;
-         update payment_flow set pay_time = '2026-02-31 00:00:00' limit 1",
+         update payment_flow set pay_time = '2026-02-31 00:00:00' limit 1;
+         alter table category_code engine = MyISAM",
     );
     let said = shop.succeeds(&["ingest", "orders"]);
+    assert!(said.contains("category_code: is kept by MyISAM, which knows no snapshots"), "{said}");
+    assert!(!said.contains("user_order: is kept by"), "{said}");
     assert!(said.contains("user_order.update_time: 2 zero dates (0000-00-00) became NULL"), "{said}");
     assert!(
         said.contains("payment_flow: 1 of") && said.contains("column `pay_time`: not a day of the calendar"),
@@ -256,6 +259,11 @@ fn zero_dates_become_null_counted_by_column_and_impossible_ones_are_rejected() {
     assert!(rejected.contains("ods_payment_flow,bad_type,"), "{rejected}");
     // The same bad row once more is nothing new.
     shop.succeeds(&["ingest", "orders"]);
+    assert_eq!(asked(&shop, "select table_name, reason, row_number from ods_reject"), rejected);
+    // Nor is it beside rows that are new.
+    database.root("insert into payment_flow values (8001, 1, 1, 1, 1, now())");
+    let more = shop.succeeds(&["ingest", "orders"]);
+    assert!(more.contains("1 row landed"), "{more}");
     assert_eq!(asked(&shop, "select table_name, reason, row_number from ods_reject"), rejected);
     // A row without a real change time is read each time, since nothing tells when it changed.
     database.root("set sql_mode = ''; update user_order set order_money = 4711 where update_time = 0");
@@ -354,7 +362,7 @@ fn a_range_is_read_again_and_a_select_stands_for_its_table() {
     shop.edit(
         "conf/sources/orders.toml",
         "name = \"category_code\"\n",
-        "name = \"category_code\"\nselect = \"\"\"select c.*, 7 as seven from category_code c where third_category_id < 10200\"\"\"\n",
+        "name = \"category_code\"\nselect = \"\"\"select c.*, 7 as seven from category_code c where third_category_id < 10200 -- small\"\"\"\n",
     );
     shop.succeeds(&["ingest", "orders", "--quiet", "--to", "today"]);
     let seen = "select max(third_category_id) < 10200 as small, max(seven) as seven from ods_category_code \

@@ -214,8 +214,27 @@ async fn ask(
     }
     question.bound.extras.sort_by_key(|(name, ..)| present.iter().position(|(n, _)| n == name));
     subject.layout = subject.layout.clone().with_extras(present);
+    if let Some(engine) = engine(session, subject.declared).await?.filter(|engine| engine != "InnoDB") {
+        let text = format!(
+            "{}: is kept by {engine}, which knows no snapshots: what is written to it meanwhile may be seen in part",
+            subject.declared.name
+        );
+        job.reporter.report(Event::Warning(text));
+    }
     let (parts, totals) = question.parts(session).await?;
     Ok((question, parts, totals))
+}
+
+/// The engine that keeps a table; none of a view, nor of a SELECT, whose tables we do not know.
+async fn engine(session: &mut crate::mysql::Session, table: &SourceTable) -> Result<Option<String>> {
+    if table.select.is_some() {
+        return Ok(None);
+    }
+    let asked = format!(
+        "select engine from information_schema.tables where table_schema = database() and table_name = {}",
+        crate::mysql::literal(&table.name)
+    );
+    Ok(session.texts(asked).await?.into_iter().flatten().flatten().next())
 }
 
 fn tell(job: &OrdersIngest<'_>, connections: usize, moment: &Moment, note: Option<String>) {
