@@ -74,6 +74,7 @@ fn small(name: &str) -> (Database, Shop) {
     let options = ["--days", "1", "--devices", "4", "--events", "8", "--orders", "6"];
     let database = Database::new(name).with_mall();
     let shop = reading(&database, &options);
+    database.root(&format!("grant binlog monitor on *.* to '{}'@'%'", database.name));
     database.lay(&PathBuf::from(shop.path("in/orders/2026-01-01")));
     (database, shop)
 }
@@ -243,9 +244,12 @@ fn zero_dates_become_null_counted_by_column_and_impossible_ones_are_rejected() {
     database.root(
         "set sql_mode = 'ALLOW_INVALID_DATES';
          update user_order set update_time = '0000-00-00 00:00:00' limit 2;
-         update payment_flow set pay_time = '2026-02-31 00:00:00' limit 1",
+         update payment_flow set pay_time = '2026-02-31 00:00:00' limit 1;
+         alter table category_code engine = MyISAM",
     );
     let said = shop.succeeds(&["ingest", "orders"]);
+    assert!(said.contains("category_code: is kept by MyISAM, which knows no snapshots"), "{said}");
+    assert!(!said.contains("user_order: is kept by"), "{said}");
     assert!(said.contains("user_order.update_time: 2 zero dates (0000-00-00) became NULL"), "{said}");
     assert!(
         said.contains("payment_flow: 1 of") && said.contains("column `pay_time`: not a day of the calendar"),
@@ -256,6 +260,30 @@ fn zero_dates_become_null_counted_by_column_and_impossible_ones_are_rejected() {
     // The same bad row once more is nothing new.
     shop.succeeds(&["ingest", "orders"]);
     assert_eq!(asked(&shop, "select table_name, reason, row_number from ods_reject"), rejected);
+    // Nor is it beside rows that are new.
+    database.root("insert into payment_flow values (8001, 1, 1, 1, 1, now())");
+    let more = shop.succeeds(&["ingest", "orders"]);
+    assert!(more.contains("1 row landed"), "{more}");
+    assert_eq!(asked(&shop, "select table_name, reason, row_number from ods_reject"), rejected);
+    // A row without a real change time is read each time, since nothing tells when it changed.
+    database.root("set sql_mode = ''; update user_order set order_money = 4711 where update_time = 0");
+    shop.succeeds(&["ingest", "orders"]);
+    assert_eq!(asked(&shop, "select count(*) as n from ods_user_order where order_money = 4711"), "n\n2\n");
+}
+
+#[test]
+fn an_order_that_moves_to_another_day_and_back_is_found_where_it_is() {
+    let (database, shop) = small("moves");
+    database.root("insert into user_order values (9001, '2026-01-01 10:00:00', 1, 5, 0, 1, 1, '2026-01-05 00:00:00')");
+    let latest = "select max(dt) as dt from (select dt, row_number() over (order by arrival_dt desc, file desc, \
+                  row_number desc) as n from ods_user_order where order_id = 9001) where n = 1";
+    for day in ["2026-01-01", "2026-01-02", "2026-01-01", "2026-01-01"] {
+        database.root(&format!("update user_order set order_date = '{day} 10:00:00' where order_id = 9001"));
+        shop.succeeds(&["ingest", "orders", "--quiet"]);
+        assert_eq!(asked(&shop, latest), format!("dt\n{day}\n"));
+    }
+    let landed = asked(&shop, "select count(*) as n from ods_user_order where order_id = 9001");
+    assert_eq!(landed, "n\n3\n", "what did not change did not land again");
 }
 
 #[test]
@@ -334,7 +362,7 @@ fn a_range_is_read_again_and_a_select_stands_for_its_table() {
     shop.edit(
         "conf/sources/orders.toml",
         "name = \"category_code\"\n",
-        "name = \"category_code\"\nselect = \"\"\"select c.*, 7 as seven from category_code c where third_category_id < 10200\"\"\"\n",
+        "name = \"category_code\"\nselect = \"\"\"select c.*, 7 as seven from category_code c where third_category_id < 10200 -- small\"\"\"\n",
     );
     shop.succeeds(&["ingest", "orders", "--quiet", "--to", "today"]);
     let seen = "select max(third_category_id) < 10200 as small, max(seven) as seven from ods_category_code \
@@ -429,4 +457,36 @@ fn without_a_binary_log_a_short_lock_aligns_the_connections_or_one_reads_alone()
     assert!(locked.contains("over 2 connections"), "{locked}");
     // Nobody is left waiting.
     database.root("update user_order set order_money = 1 limit 1");
+}
+
+#[test]
+fn where_commits_may_miss_the_binary_log_its_position_proves_nothing() {
+    let (_server, url) = OwnServer::start("--binlog-ignore-db=left_out");
+    let options = ["--days", "1", "--devices", "4", "--events", "8", "--orders", "6"];
+    let database = Database::of_url(&url, "log_gaps");
+    database.root("grant all on t_log_gaps.* to 't_log_gaps'@'%'; grant binlog monitor on *.* to 't_log_gaps'@'%'");
+    let database = database.with_mall();
+    let shop = reading(&database, &options);
+    database.lay(&PathBuf::from(shop.path("in/orders/2026-01-01")));
+    let said = shop.succeeds(&["ingest", "orders", "--to", "2026-01-01"]);
+    assert!(said.contains("over 1 connection"), "databases are left out of the log: {said}");
+}
+
+#[test]
+fn a_replica_that_does_not_log_its_updates_is_read_by_one_connection() {
+    let (_server, url) = OwnServer::start("");
+    let options = ["--days", "1", "--devices", "4", "--events", "8", "--orders", "6"];
+    let database = Database::of_url(&url, "replica");
+    database.root("grant all on t_replica.* to 't_replica'@'%'");
+    let database = database.with_mall();
+    let shop = reading(&database, &options);
+    database.lay(&PathBuf::from(shop.path("in/orders/2026-01-01")));
+    let unknown = shop.succeeds(&["ingest", "orders", "--to", "2026-01-01"]);
+    assert!(unknown.contains("over 1 connection") && unknown.contains("GRANT BINLOG MONITOR"), "{unknown}");
+    database.root("grant binlog monitor on *.* to 't_replica'@'%'");
+    let primary = shop.succeeds(&["ingest", "orders", "--to", "2026-01-02"]);
+    assert!(primary.contains("over 2 connections"), "{primary}");
+    database.root("set global gtid_slave_pos = '7-7-7'");
+    let replica = shop.succeeds(&["ingest", "orders", "--to", "2026-01-03"]);
+    assert!(replica.contains("over 1 connection"), "{replica}");
 }

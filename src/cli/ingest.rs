@@ -13,7 +13,8 @@ use crate::run::{RunRequest, Step};
 /// Takes in what is new at the sources, and no more
 ///
 /// Each line and row lands in ODS or is rejected, counted and kept; see `strata rejects`. Snapshots of a database describe
-/// the day of --to, by default yesterday; with --from, what changed there on these days is read again.
+/// the day of --to, by default yesterday; with --from or --date, what changed there on these days is read again, and
+/// snapshots are not.
 #[derive(clap::Args)]
 #[command(after_help = "Examples:
   strata ingest

@@ -58,6 +58,21 @@ struct Place {
     overlap: Option<Spanned<String>>,
 }
 
+impl Place {
+    /// The first of its keys that only a database has a use for.
+    fn first_of_databases(&self) -> Option<&'static str> {
+        let keys = [
+            ("password_file", self.password_file.is_some()),
+            ("tls", self.tls.is_some()),
+            ("tls_ca", self.tls_ca.is_some()),
+            ("connections", self.connections.is_some()),
+            ("rows_per_second", self.rows_per_second.is_some()),
+            ("overlap", self.overlap.is_some()),
+        ];
+        keys.into_iter().find(|(_, is_there)| *is_there).map(|(key, _)| key)
+    }
+}
+
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 struct Export {
@@ -215,7 +230,7 @@ fn join_sources(
                 None => "that file declares its fields and types".to_owned(),
             });
         };
-        let written = match (place.path, place.url) {
+        let written = match (place.path.clone(), place.url.clone()) {
             (Some(text), None) | (None, Some(text)) => text,
             (Some(_), Some(url)) => {
                 return document
@@ -227,7 +242,18 @@ fn join_sources(
             }
         };
         let mut location = document.parsed(&written, |text| Location::parse(text, root))?;
+        let key_span = |key: &str| document.span_of(&["sources", &name, key]);
+        if !matches!(location, Location::Mysql(_))
+            && let Some(key) = place.first_of_databases()
+        {
+            let error = Error::msg(format!("`{key}` is for a database, and the source `{name}` is none"));
+            return document.fail(&key_span(key), error).hint(format!("take `{key}` away"));
+        }
         if let Location::Mysql(database) = location {
+            if database.password.is_some() && place.password_file.is_some() {
+                let error = Error::msg(format!("the source `{name}` has a password in its URL and a password_file"));
+                return document.fail(&key_span("password_file"), error).hint("take one of them away");
+            }
             let guards = (place.password_file.as_deref(), place.tls, place.tls_ca.as_ref());
             location = Location::Mysql(Box::new(guarded(document, *database, root, guards)?));
         }

@@ -7,7 +7,7 @@ use std::str::FromStr;
 use anyhow::{Error, Result, bail};
 
 use super::{MysqlPlace, Secret};
-use crate::error::{Advice, nearest};
+use crate::error::{Advice, nearest, with_hint};
 
 /// Schemes of object stores.
 const OBJECT_STORES: [&str; 9] = ["s3", "s3a", "gs", "az", "abfs", "abfss", "hdfs", "http", "https"];
@@ -28,6 +28,7 @@ impl Location {
     pub(super) fn parse(text: &str, root: &Path) -> Result<Self> {
         match text.split_once("://") {
             _ if text.is_empty() => bail!("the location is empty"),
+            _ if is_mistyped(text) => Err(mistyped()),
             None => Ok(Self::Local(root.join(text))),
             Some(("file", path)) if path.starts_with('/') => Ok(Self::Local(PathBuf::from(path))),
             Some(("file", _)) => bail!("a file URL has three slashes: `file:///folder`"),
@@ -77,6 +78,7 @@ impl ExportTarget {
         }
         match text.split_once("://") {
             Some(("mysql", _)) => Ok(Self::Mysql(Box::new(MysqlPlace::parse(text)?))),
+            _ if is_mistyped(text) => Err(mistyped()),
             Some((scheme, _)) => unknown_scheme(scheme, &["sqlite", "mysql"]),
             None => Err(Error::msg("an export goes to `sqlite:FILE` or to `mysql://…`"))
                 .hint(format!("for a database file write `sqlite:{text}`")),
@@ -91,6 +93,24 @@ impl fmt::Display for ExportTarget {
             Self::Mysql(place) => write!(f, "{}", place.url),
         }
     }
+}
+
+/// Whether a text is no path and no URL but meant to be the URL of a database, as `mysql:/user:password@host/mall`: taken
+/// for a folder, it would be shown with its password.
+fn is_mistyped(text: &str) -> bool {
+    let small = text.to_ascii_lowercase();
+    let before = text.split_once("://").map_or(text, |(scheme, _)| scheme);
+    let may_be_secret = before.find(':').zip(before.rfind('@')).is_some_and(|(colon, at)| colon < at);
+    let almost = ["mysql:", "mysql//", "mariadb:", "mariadb//"].iter().any(|start| small.starts_with(start));
+    let is_path = text.starts_with(['/', '.']);
+    (almost && !small.starts_with("mysql://") && !small.starts_with("mariadb://")) || (may_be_secret && !is_path)
+}
+
+fn mistyped() -> Error {
+    with_hint(
+        Error::msg("this is neither a path nor a URL"),
+        "did you mean `mysql://`? a folder of such a name begins with `./`",
+    )
 }
 
 fn unknown_scheme<T>(scheme: &str, known: &[&str]) -> Result<T> {
@@ -165,6 +185,9 @@ mod tests {
         assert_eq!(sqlite("sqlite:///m.db"), "sqlite:/m.db");
     }
 
+    const MISTYPED: &str = "error: this is neither a path nor a URL\n hint: did you mean `mysql://`? a folder of such a name \
+                            begins with `./`";
+
     #[test]
     fn a_location_that_is_none_says_what_it_should_be() {
         let root = Path::new("/shop");
@@ -176,10 +199,17 @@ mod tests {
             ),
             ("file://x", "error: a file URL has three slashes: `file:///folder`"),
             ("", "error: the location is empty"),
+            ("mysql:/u:p@h/d", MISTYPED),
+            ("mysql//u:p@h/d", MISTYPED),
+            ("mysql:u:p@h:33/d", MISTYPED),
+            ("Mysql:/h/d", MISTYPED),
+            ("msql:/u:p@h/d", MISTYPED),
         ] {
             let error = Location::parse(text, root).expect_err(text);
             assert_eq!(render(&error), expected, "{text}");
         }
+        let error = ExportTarget::parse("mysql:/u:p@h/d", root).expect_err("mistyped");
+        assert_eq!(render(&error), MISTYPED);
         let error = ExportTarget::parse("metrics.db", root).expect_err("no scheme");
         let expected = "error: an export goes to `sqlite:FILE` or to `mysql://…`\n \
                         hint: for a database file write `sqlite:metrics.db`";

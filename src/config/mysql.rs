@@ -10,7 +10,7 @@ use serde::Deserialize;
 
 use super::Secret;
 use super::secret::Password;
-use crate::error::{Advice, nearest};
+use crate::error::{Advice, nearest, with_hint};
 
 /// Where MySQL listens unless the URL says otherwise.
 const PORT: u16 = 3306;
@@ -63,6 +63,7 @@ impl MysqlPlace {
     /// When it is not of the form; never repeats what may be a password.
     pub fn parse(url: &str) -> Result<Self> {
         let rest = url.strip_prefix("mysql://").unwrap_or(url);
+        no_forgotten_at(rest)?;
         // The last `@`: a password with an unescaped one is taken as it is meant.
         let (login, place) = rest.rsplit_once('@').unwrap_or(("", rest));
         let (user, password) = match login.split_once(':') {
@@ -78,7 +79,7 @@ impl MysqlPlace {
         let (host, port) = match address.rsplit_once(':') {
             Some((host, port)) if !port.ends_with(']') => match port.parse::<u16>() {
                 Ok(port) if port > 0 => (host, port),
-                _ => return Err(Error::msg(format!("`{port}` is not a port"))).hint(FORM),
+                _ => return Err(not_a_port()),
             },
             _ => (address, PORT),
         };
@@ -100,6 +101,10 @@ impl MysqlPlace {
     /// The database with what else the configuration says of the way there.
     pub(super) fn guarded(self, root: &Path, file: Option<&str>, tls: Option<Tls>, ca: Option<&str>) -> Result<Self> {
         let tls = tls.unwrap_or_default();
+        if self.socket.is_some() && tls != Tls::Off {
+            return Err(Error::msg("a socket of this machine is not encrypted, and `tls` asks for it"))
+                .hint("leave `tls` away, or name host and port instead of the socket");
+        }
         if ca.is_some() && tls != Tls::Verify {
             return Err(Error::msg("`tls_ca` names who to trust, and nobody is asked"))
                 .hint("write `tls = \"verify\"`");
@@ -111,6 +116,21 @@ impl MysqlPlace {
         let (password_file, tls_ca) = (file.map(|file| root.join(file)), ca.map(|file| root.join(file)));
         Ok(Self { password_file, tls, tls_ca, ..self })
     }
+}
+
+/// A URL without `@` has no password; what stands in the place of its port may be one all the same.
+fn no_forgotten_at(rest: &str) -> Result<()> {
+    let authority = &rest[..rest.find(['/', '?']).unwrap_or(rest.len())];
+    let is_port = |text: &str| text.ends_with(']') || text.parse::<u16>().is_ok_and(|port| port > 0);
+    match authority.rsplit_once(':') {
+        Some((_, port)) if !rest.contains('@') && !is_port(port) => Err(not_a_port()),
+        _ => Ok(()),
+    }
+}
+
+/// Says so without repeating what is there: it may be a password whose `@` is missing.
+fn not_a_port() -> Error {
+    with_hint(Error::msg("what follows the last `:` before the database is not a port"), FORM)
 }
 
 fn socket(parameters: &str) -> Result<Option<PathBuf>> {
@@ -175,7 +195,10 @@ mod tests {
     fn a_url_that_is_none_says_what_it_should_be_without_the_password() {
         for (url, expected) in [
             ("mysql://u:s3cret@h", "the URL names no database"),
-            ("mysql://u:s3cret@h:x/d", "`x` is not a port"),
+            ("mysql://u:s3cret@h:x/d", "is not a port"),
+            ("mysql://u:s3cret/mall", "is not a port"),
+            ("mysql://u:s3cret", "is not a port"),
+            ("mysql://u:a?s3cret/mall", "is not a port"),
             ("mysql://u:s3cret@h/d?sockt=/x", "did you mean `socket`?"),
             ("mysql://u:s3cret@h/d?ssl=1", "TLS is told by the key `tls`"),
         ] {

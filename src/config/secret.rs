@@ -21,10 +21,7 @@ impl Secret {
 impl fmt::Display for Secret {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         // The whole text is one URL here, so that even a password with quotes or spaces in it is found.
-        match self.0.split_once("://") {
-            Some((scheme, rest)) => write!(f, "{scheme}://{}", redact_parameters(&redact_word(rest))),
-            None => f.write_str(&redact(&self.0)),
-        }
+        f.write_str(&redact_parameters(&redact_word(&self.0)))
     }
 }
 
@@ -63,28 +60,43 @@ pub fn redact(text: &str) -> String {
 
 fn redact_urls(text: &str) -> String {
     let mut clear = String::with_capacity(text.len());
-    let mut rest = text;
-    while let Some(at) = rest.find("://") {
-        let (before, after) = rest.split_at(at + 3);
-        clear.push_str(before);
-        let (word, tail) = after.split_at(after.find(ends_word).unwrap_or(after.len()));
+    for word in text.split_inclusive(ends_word) {
+        let end = word.char_indices().next_back().filter(|(_, c)| ends_word(*c)).map_or(word.len(), |(at, _)| at);
+        let (word, tail) = word.split_at(end);
         clear.push_str(&redact_word(word));
-        rest = tail;
+        clear.push_str(tail);
     }
-    clear + rest
+    clear
 }
 
-/// Blots out what lies between the first `:` and the last `@`: a password with an unescaped `/` or `@` is wrong, but is
-/// still a password. The name of a variable (`${MYSQL_PASSWORD}`) is none.
+/// Blots out what lies between the first `:` and the last `@`, of a URL and of what looks like a mistyped one: a password
+/// with an unescaped `/` or `@` is wrong, but is still a password. Without an `@`, what is no port of a URL is what
+/// somebody forgot the `@` behind. The name of a variable (`${MYSQL_PASSWORD}`) is no password.
 fn redact_word(word: &str) -> String {
-    let is_variable =
-        |text: &str| text.starts_with("${") && text.find('}') == Some(text.len() - 1) && !text.contains(":-");
-    match (word.find(':'), word.rfind('@')) {
-        (Some(colon), Some(host)) if colon < host && !is_variable(&word[colon + 1..host]) => {
-            format!("{}***{}", &word[..=colon], &word[host..])
+    let (scheme, rest) = word.find("://").map_or(("", word), |at| word.split_at(at + 3));
+    match (rest.find(':'), rest.rfind('@')) {
+        (Some(colon), Some(host)) if colon < host && !is_variable(&rest[colon + 1..host]) => {
+            format!("{scheme}{}***{}", &rest[..=colon], &rest[host..])
         }
+        (Some(_), None) if !scheme.is_empty() => format!("{scheme}{}", redact_port(rest)),
         _ => word.to_owned(),
     }
+}
+
+/// Blots out what stands in the place of a port and is none.
+fn redact_port(rest: &str) -> String {
+    let authority = &rest[..rest.find(['/', '?']).unwrap_or(rest.len())];
+    match authority.split_once(':') {
+        Some((host, port)) if !host.starts_with('[') && !is_variable(port) && port.parse::<u16>().is_err() => {
+            let end = rest.rfind('/').map_or(rest.len(), |at| at.max(host.len() + 1));
+            format!("{host}:***{}", &rest[end..])
+        }
+        _ => rest.to_owned(),
+    }
+}
+
+fn is_variable(text: &str) -> bool {
+    text.starts_with("${") && text.find('}') == Some(text.len() - 1) && !text.contains(":-")
 }
 
 fn redact_parameters(text: &str) -> String {
@@ -124,6 +136,13 @@ mod tests {
             ("s3://b?region=x&secret_access_key=k7&a=b", "s3://b?region=x&secret_access_key=***&a=b"),
             ("Password=hunter2 rest", "Password=*** rest"),
             ("://", "://"),
+            ("`mysql://shop:s3cret/mall`", "`mysql://shop:***/mall`"),
+            ("mysql://shop:s3/cret/mall", "mysql://shop:***/mall"),
+            ("mysql://shop:s3cret", "mysql://shop:***"),
+            ("mysql://shop:${PASSWORD}/mall", "mysql://shop:${PASSWORD}/mall"),
+            ("mysql://[::1]:3306/mall", "mysql://[::1]:3306/mall"),
+            ("at mysql:/u:p@h/d, mysql//u:p@h/d", "at mysql:***@h/d, mysql//u:***@h/d"),
+            ("--set a.url=mysql:u:p@h/d", "--set a.url=mysql:***@h/d"),
         ] {
             assert_eq!(redact(text), expected);
         }

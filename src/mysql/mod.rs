@@ -159,7 +159,8 @@ pub fn quoted(name: &str) -> String {
 /// What a declared table's rows are asked of: the table, or the SELECT that stands in its place.
 pub fn relation(table: &SourceTable) -> String {
     let name = quoted(&table.name);
-    table.select.as_ref().map_or_else(|| name.clone(), |select| format!("({}) as {name}", select.trim()))
+    // The new line ends a comment that the SELECT may end with.
+    table.select.as_ref().map_or_else(|| name.clone(), |select| format!("({}\n) as {name}", select.trim()))
 }
 
 /// A text as SQL quotes it.

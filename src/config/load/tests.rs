@@ -173,7 +173,7 @@ fn variables_in_an_override_are_filled_in_as_in_the_file() {
     assert_eq!(project.load(&set, []).expect("a good project").lake.to_string(), "/data/lake");
     assert_eq!(project.load(&set, [("LAKE", "other")]).expect("a good project").lake.to_string(), "/data/other");
     let error = project.load(&[("lake.url", "${LAKE}")], []).expect_err("not set");
-    assert!(crate::error::render(&error).starts_with("error: --set lake.url\n"), "{error:#}");
+    assert!(render(&error).starts_with("error: --set lake.url\n"), "{error:#}");
 }
 
 #[test]

@@ -78,6 +78,8 @@ impl Digest {
 pub struct LastVersions {
     key: Arc<Hasher>,
     content: Arc<Hasher>,
+    /// Whether a row may come to another partition while its change time stays.
+    may_move: bool,
 }
 
 /// What landed last of a key: where it came from, which orders versions, and what it says.
@@ -88,21 +90,34 @@ struct Version {
     content: u128,
 }
 
+impl Version {
+    fn place(&self) -> (i32, Arc<str>, i64) {
+        (self.arrival, Arc::clone(&self.file), self.row_number)
+    }
+}
+
+/// The run that a file of a table was written by.
+fn run_of(path: &str) -> Option<&str> {
+    path.rsplit('/').next()?.rsplit_once('-').map(|(run, _)| run)
+}
+
 impl LastVersions {
-    /// For a table, which may have more columns than its layout: those of earlier runs that are gone.
+    /// For a table, which may have more columns than its layout: those of earlier runs that are gone. Where a row may
+    /// move to another day and keep its change time, other partitions are asked as well for what landed last.
     ///
     /// # Errors
     /// When a column is of a type that cannot be compared, which would be a mistake of this program.
-    pub fn new(layout: &Layout, table: &Table) -> Result<Self> {
+    pub fn new(layout: &Layout, table: &Table, may_move: bool) -> Result<Self> {
         let schema = table.file_schema();
         let key: Vec<&str> = layout.key.iter().map(|at| layout.columns[*at].name.as_str()).collect();
         Ok(Self {
             key: Arc::new(Hasher::new(&schema, |name| key.contains(&name))?),
             content: Arc::new(Hasher::new(&schema, |name| !ORIGIN.contains(&name))?),
+            may_move,
         })
     }
 
-    /// The rows of a partition without those that are what landed last of their key there, and how many these are.
+    /// The rows of a partition without those that are what landed last of their key, and how many these are.
     ///
     /// # Errors
     /// When the partition cannot be read.
@@ -124,19 +139,57 @@ impl LastVersions {
                 self.note(&conform(&batch, &table.file_schema())?, &mut last)?;
             }
         }
+        let contents = batches.iter().map(|batch| self.content.hashes(batch)).collect::<Result<Vec<_>>>()?;
+        let pairs = keys.iter().flatten().zip(contents.iter().flatten());
+        let mut same = HashMap::new();
+        for (key, content) in pairs {
+            if let Some(version) = last.get_mut(key).and_then(|found| found.take_if(|v| v.content == *content)) {
+                same.insert(*key, version);
+            }
+        }
+        if self.may_move {
+            self.forget_moved(table, runtime, slot, &mut same)?;
+        }
         let mut known = 0;
         let mut kept = Vec::with_capacity(batches.len());
-        for (batch, keys) in batches.iter().zip(&keys) {
-            let content = self.content.hashes(batch)?;
-            let is_new = |(key, content): (&u128, &u128)| {
-                last.get(key).and_then(Option::as_ref).is_none_or(|version| version.content != *content)
-            };
-            let new: BooleanArray = keys.iter().zip(&content).map(|pair| Some(is_new(pair))).collect();
+        for ((batch, keys), contents) in batches.iter().zip(&keys).zip(&contents) {
+            let is_new = |(key, content): (&u128, &u128)| same.get(key).is_none_or(|v| v.content != *content);
+            let new: BooleanArray = keys.iter().zip(contents).map(|pair| Some(is_new(pair))).collect();
             known += (new.len() - new.true_count()) as u64;
             kept.push(filter_record_batch(batch, &new)?);
         }
         kept.retain(|batch| batch.num_rows() > 0);
         Ok((kept, known))
+    }
+
+    /// Forgets those versions of which a later one landed in another partition: the row came back from there.
+    fn forget_moved(
+        &self,
+        table: &Table,
+        runtime: &Handle,
+        slot: Slot,
+        same: &mut HashMap<u128, Version>,
+    ) -> Result<()> {
+        // What landed later was written later, and files are named after their runs; only those are read.
+        let Some(earliest) = same.values().map(|v| v.file.strip_prefix("mysql/").unwrap_or_default().to_owned()).min()
+        else {
+            return Ok(());
+        };
+        let before: HashMap<u128, (i32, Arc<str>, i64)> = same.iter().map(|(key, v)| (*key, v.place())).collect();
+        let mut last: HashMap<u128, Option<Version>> = same.drain().map(|(key, v)| (key, Some(v))).collect();
+        let is_later = |path: &str| run_of(path).is_none_or(|run| run > earliest.as_str());
+        for file in table.files().iter().filter(|file| file.slot != slot && is_later(&file.path)) {
+            let path = table.object_path(&file.path);
+            for batch in runtime.block_on(read_batches(&*table.lake().store(), &path))? {
+                self.note(&conform(&batch, &table.file_schema())?, &mut last)?;
+            }
+        }
+        let stays = |(key, version): (u128, Option<Version>)| {
+            let version = version.filter(|version| before.get(&key) == Some(&version.place()))?;
+            Some((key, version))
+        };
+        same.extend(last.into_iter().filter_map(stays));
+        Ok(())
     }
 
     /// Notes the versions in a batch that are later than those known.

@@ -287,3 +287,26 @@ fn mistakes_of_an_order_source_name_file_and_line() {
         assert_eq!(first, format!("error: conf/sources/orders.toml:{expected}"), "{new}");
     }
 }
+
+#[test]
+fn keys_of_a_database_are_refused_elsewhere() {
+    let orders = "url = \"sample-logs/orders\"";
+    for (key, value) in [("tls", "\"verify\""), ("overlap", "\"1h\""), ("connections", "2"), ("password_file", "\"x\"")]
+    {
+        let said = complaint("warehouse.toml", orders, &format!("{orders}\n{key} = {value}"));
+        assert!(said.contains(&format!("`{key}` is for a database, and the source `orders` is none")), "{said}");
+    }
+}
+
+#[test]
+fn a_database_has_one_password_and_one_way_there() {
+    for (keys, expected) in [
+        ("url = \"mysql://u:s3cret@h/d\"\npassword_file = \"x\"", "a password in its URL and a password_file"),
+        ("url = \"mysql://u@h/d?socket=/x\"\ntls = \"encrypt\"", "a socket of this machine is not encrypted"),
+        ("url = \"mysql:/u:s3cret@h/d\"", "did you mean `mysql://`?"),
+        ("url = \"mysql://u:s3cret/d\"", "is not a port"),
+    ] {
+        let said = complaint("warehouse.toml", "url = \"sample-logs/orders\"", keys);
+        assert!(said.contains(expected) && !said.contains("s3cret"), "{said}");
+    }
+}

@@ -52,7 +52,11 @@ impl Since {
     fn condition(&self, changed: &str) -> String {
         let time = |micros| format!("cast('{}' as datetime(6))", clock(micros));
         match *self {
-            Self::Watermark(from) => format!("{changed} >= {} or {changed} is null", time(from)),
+            // A zero date (`0000-00-00`) is a time of no row: neither reached by a watermark nor NULL.
+            Self::Watermark(from) => format!(
+                "{changed} >= {} or {changed} is null or {changed} < cast('1000-01-01' as datetime)",
+                time(from)
+            ),
             Self::Between(from, to) => format!("{changed} >= {} and {changed} < {}", time(from), time(to)),
         }
     }
@@ -132,6 +136,8 @@ async fn attempt_once(job: &OrdersIngest<'_>, extraction: &Extraction<'_>, step:
         let Some(Asked { question, parts, totals, gone }) = found else { continue };
         let Subject { declared, layout, table, past } = &subjects[at];
         let is_known = declared.delivery == Delivery::Changes && !table.files().is_empty();
+        // Where the day is the change time, a row that moves is a later version by its time alone.
+        let may_move = declared.changed != declared.day;
         readings.push(Reading {
             layout,
             table,
@@ -140,7 +146,7 @@ async fn attempt_once(job: &OrdersIngest<'_>, extraction: &Extraction<'_>, step:
             question,
             parts,
             totals,
-            versions: if is_known { Some(LastVersions::new(layout, table)?) } else { None },
+            versions: if is_known { Some(LastVersions::new(layout, table, may_move)?) } else { None },
             gone,
         });
         subjects_read.push(at);
@@ -218,12 +224,31 @@ async fn ask(
     }
     question.bound.extras.sort_by_key(|(name, ..)| present.iter().position(|(n, _)| n == name));
     subject.layout = subject.layout.clone().with_extras(present);
+    if let Some(engine) = engine(session, subject.declared).await?.filter(|engine| engine != "InnoDB") {
+        let text = format!(
+            "{}: is kept by {engine}, which knows no snapshots: what is written to it meanwhile may be seen in part",
+            subject.declared.name
+        );
+        job.reporter.report(Event::Warning(text));
+    }
     let gone = match subject.declared.deletes {
         true => Some(deletes::find(session, subject.declared, &subject.layout, &subject.table, &question).await?),
         false => None,
     };
     let (parts, totals) = question.parts(session).await?;
     Ok(Asked { question, parts, totals, gone })
+}
+
+/// The engine that keeps a table; none of a view, nor of a SELECT, whose tables we do not know.
+async fn engine(session: &mut crate::mysql::Session, table: &SourceTable) -> Result<Option<String>> {
+    if table.select.is_some() {
+        return Ok(None);
+    }
+    let asked = format!(
+        "select engine from information_schema.tables where table_schema = database() and table_name = {}",
+        crate::mysql::literal(&table.name)
+    );
+    Ok(session.texts(asked).await?.into_iter().flatten().flatten().next())
 }
 
 fn tell(job: &OrdersIngest<'_>, connections: usize, moment: &Moment, note: Option<String>) {

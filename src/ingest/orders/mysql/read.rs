@@ -3,16 +3,17 @@
 //! Parts of a table are numbered in the order of its key: before a part is read, the server counts and adds it up in the
 //! same snapshot, which says where the next one's numbers begin, and what the rows must come to.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::panic::resume_unwind;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Error, Result, anyhow, bail};
-use arrow::array::{Array, AsArray, RecordBatch};
-use mysql_async::Row;
+use arrow::array::{Array, AsArray, BooleanArray, RecordBatch};
+use arrow::compute::filter_record_batch;
 use mysql_async::prelude::Queryable;
+use mysql_async::{Row, Value};
 use tokio::runtime::Handle;
 use xxhash_rust::xxh3::xxh3_128;
 
@@ -27,12 +28,13 @@ use crate::ingest::orders::landing::Landing;
 use crate::ingest::orders::layout::Layout;
 use crate::ingest::orders::tally::Tally;
 use crate::ingest::orders::versions::{Digest, LastVersions};
-use crate::lake::{StagedFile, Table};
+use crate::lake::{StagedFile, Table, read_batches};
 use crate::mysql::{Session, is_transient};
 use crate::progress::{Event, Reporter};
 
-/// Rows taken from a connection before they are decoded.
+/// Rows, and about how many bytes of them, taken from a connection before they are decoded.
 const FETCH_ROWS: usize = 1024;
+const FETCH_BYTES: usize = 4 << 20;
 /// How often progress is told, in rows.
 const TELL_ROWS: u64 = 100_000;
 
@@ -72,10 +74,17 @@ pub struct Taken {
     pub rejects: Vec<StagedFile>,
     /// What the rows say, whatever their order.
     pub content: u128,
-    /// What the rejects say.
-    pub rejected: u128,
     /// The greatest change time, microseconds on the business zone's clock.
     pub greatest: Option<i64>,
+}
+
+/// What came of a part.
+struct Streamed {
+    tally: Tally,
+    findings: Findings,
+    greatest: Option<i64>,
+    /// The columns with a value that could not be read.
+    unreadable: BTreeSet<String>,
 }
 
 /// Keeps all connections together at a rate.
@@ -177,8 +186,12 @@ impl Board<'_, '_> {
             if lock(&self.standings[table].0).failure.is_some() {
                 continue;
             }
-            let into = open.get_or_insert_with(|| Open::new(self.work, table, runtime));
-            if let Err(error) = self.read_part(&mut session, runtime, into, part) {
+            let opened = match open.take() {
+                Some(open) => Ok(open),
+                None => Open::new(self.work, table, runtime),
+            };
+            let read = opened.and_then(|new| self.read_part(&mut session, runtime, open.insert(new), part));
+            if let Err(error) = read {
                 let broken = is_transient(&error);
                 if let Some(open) = open.take() {
                     open.discard();
@@ -206,7 +219,7 @@ impl Board<'_, '_> {
             None => runtime.block_on(reading.question.totals(session, range))?,
         };
         let before = self.rows_before(into.table, part, totals.rows)?;
-        let Open { rows, rejects, digest, rejected, .. } = into;
+        let Open { rows, rejects, digest, .. } = into;
         let mut sink = |part: Part| match part {
             Part::Rows { parts, bytes } => {
                 if let Some(digest) = digest {
@@ -215,15 +228,22 @@ impl Board<'_, '_> {
                 rows.add(parts, bytes)
             }
             Part::Rejects(batch) => {
-                *rejected = rejected.wrapping_add(digest_of_rejects(&batch)?);
+                // A row of an overlap is rejected each time it is read; what says the same lands once.
+                let batch = match reading.question.changed {
+                    Some(_) => without_known_rejects(self.work.rejects, runtime, &reading.layout.table, batch)?,
+                    None => batch,
+                };
+                if batch.num_rows() == 0 {
+                    return Ok(());
+                }
                 let bytes = batch.get_array_memory_size();
                 rejects.add(vec![(Some(reading.arrival), batch)], bytes)
             }
         };
         let intake = Intake::new(self.work.source, reading.layout, &reading.file, reading.arrival, &mut sink);
-        let (tally, findings, greatest) =
+        let Streamed { tally, findings, greatest, unreadable } =
             self.stream(session, runtime, reading, range, intake.numbered_after(before))?;
-        check(reading, &tally, &totals)?;
+        check(reading, &tally, &totals, &unreadable)?;
         into.tally.merge(&tally);
         merge(&mut into.findings, findings);
         into.greatest = into.greatest.max(greatest);
@@ -253,7 +273,7 @@ impl Board<'_, '_> {
         reading: &Reading<'_>,
         range: &Range,
         mut intake: Intake<'_>,
-    ) -> Result<(Tally, Findings, Option<i64>)> {
+    ) -> Result<Streamed> {
         let question = &reading.question;
         let zone = session.zone();
         let wanted: Vec<ColumnType> = reading.layout.columns.iter().map(|column| column.kind).collect();
@@ -266,12 +286,17 @@ impl Board<'_, '_> {
         let mut answer = runtime.block_on(session.conn().exec_iter(question.rows(range), ())).map_err(explain)?;
         let mut rows: Vec<Row> = Vec::with_capacity(FETCH_ROWS);
         let mut greatest = None;
+        let mut unreadable = BTreeSet::new();
         loop {
             rows.clear();
             let fetched = runtime.block_on(async {
-                while rows.len() < FETCH_ROWS {
+                let mut bytes = 0;
+                while rows.len() < FETCH_ROWS && bytes < FETCH_BYTES {
                     match answer.next().await? {
-                        Some(row) => rows.push(row),
+                        Some(row) => {
+                            bytes += bytes_of(&row);
+                            rows.push(row);
+                        }
                         None => return Ok(false),
                     }
                 }
@@ -280,7 +305,9 @@ impl Board<'_, '_> {
             let more = fetched.map_err(explain)?;
             for row in &rows {
                 let source = DatabaseRow { row, places: &places, number: intake.rows_read() + 1 };
-                intake.row(&typed(row, &question.bound, &wanted, zone), &source)?;
+                let typed = typed(row, &question.bound, &wanted, zone);
+                unreadable.extend(typed.faults.iter().map(|(column, _)| *column));
+                intake.row(&typed, &source)?;
                 if let Some(kind) = question.changed {
                     let shown = row.as_ref(changed_at).filter(|v| !super::values::is_zero(v)).and_then(micros);
                     let time = shown.map(|m| if kind == Kind::Timestamp { zone.on_business_clock(m) } else { m });
@@ -297,7 +324,8 @@ impl Board<'_, '_> {
         }
         runtime.block_on(answer.drop_result()).map_err(explain)?;
         let (tally, findings) = intake.finish()?;
-        Ok((tally, findings, greatest))
+        let unreadable = unreadable.into_iter().map(|at| reading.layout.columns[at].name.clone()).collect();
+        Ok(Streamed { tally, findings, greatest, unreadable })
     }
 
     /// Hands in what a reader has of a table.
@@ -313,7 +341,6 @@ impl Board<'_, '_> {
                 all.rows.extend(taken.rows);
                 all.rejects.extend(taken.rejects);
                 all.content = all.content.wrapping_add(taken.content);
-                all.rejected = all.rejected.wrapping_add(taken.rejected);
                 all.greatest = all.greatest.max(taken.greatest);
             }
             Err(error) => drop(standing.failure.get_or_insert(error)),
@@ -327,31 +354,29 @@ struct Open<'a> {
     rows: Landing<'a>,
     rejects: Landing<'a>,
     digest: Option<Digest>,
-    rejected: u128,
     tally: Tally,
     findings: Findings,
     greatest: Option<i64>,
 }
 
 impl<'a> Open<'a> {
-    fn new(work: &'a Work<'_>, table: usize, runtime: &Handle) -> Self {
+    fn new(work: &'a Work<'_>, table: usize, runtime: &Handle) -> Result<Self> {
         let reading = &work.readings[table];
         let rows = Landing::new(reading.table, work.run, runtime);
         let (rows, digest) = match &reading.versions {
             Some(versions) => (rows.without_known(versions.clone()), None),
             // Only snapshots are compared as a whole.
-            None => (rows, reading.question.changed.is_none().then(|| Digest::new(reading.layout).ok()).flatten()),
+            None => (rows, reading.question.changed.is_none().then(|| Digest::new(reading.layout)).transpose()?),
         };
-        Self {
+        Ok(Self {
             table,
             rows,
             rejects: Landing::new(work.rejects, work.run, runtime),
             digest,
-            rejected: 0,
             tally: Tally::default(),
             findings: Findings::default(),
             greatest: None,
-        }
+        })
     }
 
     fn discard(self) {
@@ -369,14 +394,13 @@ impl<'a> Open<'a> {
             rows: self.rows.finish()?,
             rejects: self.rejects.finish()?,
             content: self.digest.map_or(0, |digest| digest.sum()),
-            rejected: self.rejected,
             greatest: self.greatest,
         })
     }
 }
 
 /// Checks that what was read is what the server counted in the same snapshot.
-fn check(reading: &Reading<'_>, tally: &Tally, totals: &Totals) -> Result<()> {
+fn check(reading: &Reading<'_>, tally: &Tally, totals: &Totals, unreadable: &BTreeSet<String>) -> Result<()> {
     if tally.read != totals.rows || !tally.closes() {
         return Err(anyhow!(
             "{} rows were read, {} landed and {} were rejected, and the server counts {}: nothing of the table lands",
@@ -389,13 +413,21 @@ fn check(reading: &Reading<'_>, tally: &Tally, totals: &Totals) -> Result<()> {
     for (column, expected) in &totals.sums {
         let sum = tally.sums.get(column).map_or(0, |sum| sum.read.0);
         // An amount that could not be read is in the server's sum alone; its row is rejected and counted.
-        if sum != *expected && !tally.rejected.contains_key("bad_type") {
+        if sum != *expected && !unreadable.contains(column) {
             let (sum, expected) = (super::amount(sum), super::amount(*expected));
             return Err(anyhow!("column `{column}` adds up to {sum}, and to {expected} at the server: nothing lands"))
                 .with_context(|| reading.layout.table.clone());
         }
     }
     Ok(())
+}
+
+fn bytes_of(row: &Row) -> usize {
+    let long = |at: usize| match row.as_ref(at) {
+        Some(Value::Bytes(bytes)) => bytes.len(),
+        _ => 0,
+    };
+    (0..row.len()).map(long).sum()
 }
 
 fn merge(all: &mut Findings, more: Findings) {
@@ -405,9 +437,29 @@ fn merge(all: &mut Findings, more: Findings) {
     all.first_reject = all.first_reject.take().or(more.first_reject);
 }
 
-fn digest_of_rejects(batch: &RecordBatch) -> Result<u128> {
+/// The rejects without those that a table has already, from whatever run: also from one that a crash ended before its
+/// rows were committed.
+fn without_known_rejects(rejects: &Table, runtime: &Handle, table: &str, batch: RecordBatch) -> Result<RecordBatch> {
+    let digests = digests_of_rejects(&batch)?;
+    let mut known: BTreeMap<u128, bool> = digests.iter().map(|digest| (*digest, false)).collect();
+    for file in rejects.files().iter().filter(|_| !digests.is_empty()) {
+        for landed in runtime.block_on(read_batches(&*rejects.lake().store(), &rejects.object_path(&file.path)))? {
+            let tables = landed.column_by_name("table_name").context("rejects without table_name")?;
+            let tables = tables.as_string::<i32>();
+            for (row, digest) in digests_of_rejects(&landed)?.iter().enumerate() {
+                if let Some(known) = known.get_mut(digest).filter(|_| tables.value(row) == table) {
+                    *known = true;
+                }
+            }
+        }
+    }
+    let new: BooleanArray = digests.iter().map(|digest| Some(known.get(digest) != Some(&true))).collect();
+    Ok(filter_record_batch(&batch, &new)?)
+}
+
+fn digests_of_rejects(batch: &RecordBatch) -> Result<Vec<u128>> {
     let column = |name| batch.column_by_name(name).with_context(|| format!("rejects without {name}"));
     let (reasons, raws) = (column("reason")?.as_string::<i32>(), column("raw")?.as_binary::<i32>());
     let one = |row: usize| xxh3_128(&[reasons.value(row).as_bytes(), b"\n", raws.value(row)].concat());
-    Ok((0..reasons.len()).map(one).fold(0, u128::wrapping_add))
+    Ok((0..reasons.len()).map(one).collect())
 }

@@ -1,8 +1,9 @@
 //! Sessions that all see one moment of a database, and where in its log that moment is.
 //!
 //! Every session opens a consistent snapshot of its own. That several are of the same moment is proven: on MariaDB by the
-//! position in the binary log that each snapshot knows, elsewhere by a short global read lock where we may take one.
-//! Where neither can be had, one session reads alone.
+//! position in the binary log that each snapshot knows, where every commit moves it; elsewhere by a short global read
+//! lock where we may take one. Where neither can be had, one session reads alone. A writer that keeps its own commits out
+//! of the log (`sql_log_bin = 0`) cannot be seen by the position: such writers need the lock, or one connection.
 
 use anyhow::{Context, Result};
 use chrono::NaiveDateTime;
@@ -54,15 +55,18 @@ pub async fn open(server: &Server, wanted: usize) -> Result<Snapshot> {
     let facts = Facts::ask(&mut first).await?;
     let mut sessions = vec![first];
     let mut note = None;
-    let by_position = facts.flavor == Flavor::MariaDb && facts.log_bin;
+    let mut by_position = false;
     if wanted > 1 {
+        by_position =
+            facts.flavor == Flavor::MariaDb && facts.log_bin && every_commit_is_logged(&mut sessions[0]).await?;
         let may_lock = by_position || Grants::ask(&mut sessions[0]).await?.has("RELOAD", "*", "*");
         if may_lock {
             sessions.extend(try_join_all((1..wanted).map(|_| server.connect())).await?);
         } else {
             let account = &facts.account;
             note = Some(format!(
-                "{}: one connection reads alone; several need the binary log of MariaDB, or GRANT RELOAD ON *.* TO {account};",
+                "{}: one connection reads alone; several need GRANT RELOAD ON *.* TO {account}; or a binary log of \
+                 MariaDB that holds every commit and GRANT BINLOG MONITOR ON *.* TO {account};",
                 facts.shown()
             ));
         }
@@ -85,6 +89,25 @@ pub async fn open(server: &Server, wanted: usize) -> Result<Snapshot> {
 
 async fn begin(sessions: &mut [Session]) -> Result<()> {
     try_join_all(sessions.iter_mut().map(|session| session.execute(BEGIN))).await.map(drop)
+}
+
+/// Whether every commit moves the position of the binary log, as far as we may know: not those that a replica or a node
+/// of a cluster takes over without logging them, and not those of databases that the log leaves out.
+async fn every_commit_is_logged(session: &mut Session) -> Result<bool> {
+    let row = session.first("select @@global.log_slave_updates, @@global.gtid_slave_pos").await?;
+    let logs_updates = row[0].as_deref() == Some("1");
+    let mut takes_over = row[1].as_deref().is_some_and(|position| !position.is_empty());
+    let cluster = session.texts("show global variables like 'wsrep_on'").await?;
+    takes_over |= cluster.iter().any(|row| row[1].as_deref().is_some_and(|on| on.eq_ignore_ascii_case("on")));
+    // A replica of MariaDB has a position above even where we may not ask this.
+    takes_over |= session.texts("show all slaves status").await.is_ok_and(|rows| !rows.is_empty());
+    if takes_over && !logs_updates {
+        return Ok(false);
+    }
+    // Which databases are left out is told to whom it is granted; else we do not know, and do not hope.
+    let Ok(status) = session.texts("show master status").await else { return Ok(false) };
+    let is_empty = |cell: Option<&Option<String>>| cell.is_some_and(|cell| cell.as_deref().is_none_or(str::is_empty));
+    Ok(status.first().is_some_and(|row| is_empty(row.get(2)) && is_empty(row.get(3))))
 }
 
 /// Opens snapshots until all are at the same position of the binary log.

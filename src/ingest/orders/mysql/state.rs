@@ -5,13 +5,14 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use anyhow::{Result, bail};
+use chrono::{DateTime, Offset, TimeZone};
 use serde::{Deserialize, Serialize};
 
 use super::read::{Reading, Taken};
 use super::snapshot::Moment;
 use super::{Since, Subject, clock, micros_of};
 use crate::config::source::{Delivery, SourceTable};
-use crate::date::BizDate;
+use crate::date::{BizDate, Zone};
 use crate::ingest::orders::batch::Prepared;
 use crate::ingest::orders::deleted::Deleted;
 use crate::ingest::orders::layout::Layout;
@@ -22,6 +23,9 @@ use crate::ingest::orders::value::MICROS_A_DAY;
 use crate::ingest::orders::{Extraction, OrdersIngest, TableOutcome};
 use crate::lake::Table;
 use crate::mysql::SessionZone;
+
+/// How much more is asked for where wall clocks do not tell times exactly.
+const CLOCK_SLACK_S: i64 = 2 * 3600;
 
 /// The domain of a [`State`].
 const STATE: &str = "strata.mysql";
@@ -34,9 +38,6 @@ struct State {
     watermark: Option<String>,
     /// The moment it saw.
     moment: Moment,
-    /// What its rejects said, so that the same rows do not come as new rejects each time.
-    #[serde(default, skip_serializing_if = "String::is_empty")]
-    rejected: String,
 }
 
 /// What the lake remembers of a table.
@@ -85,17 +86,31 @@ impl Past {
     pub fn since(&self, job: &OrdersIngest<'_>, extraction: &Extraction<'_>, zone: SessionZone) -> Option<Since> {
         if let Some(range) = extraction.range {
             let midnight = |day: BizDate| i64::from(day.days()) * MICROS_A_DAY;
-            return Some(Since::Between(midnight(range.from), midnight(range.to.plus_days(1))));
+            // The server compares on a clock that may be off by an hour on some days; what is known does not land again.
+            let slack = if zone.is_exact() { 0 } else { CLOCK_SLACK_S * 1_000_000 };
+            return Some(Since::Between(midnight(range.from) - slack, midnight(range.to.plus_days(1)) + slack));
         }
         let watermark = self.state.watermark.as_deref().and_then(micros_of)?;
         let mut overlap = extraction.reading.overlap;
         // A wall clock that goes back by an hour gives later rows earlier times, and so may a server that knows the
         // business zone's distance of today only. Reading more is harmless: what is known does not land again.
-        if !job.zone.has_one_offset() || !zone.is_exact() {
-            overlap += Duration::from_secs(2 * 3600);
+        let from_ms = watermark / 1000 - i64::try_from(overlap.as_millis()).unwrap_or(0);
+        if turns(job.zone, from_ms, job.now_ms) {
+            overlap += Duration::from_secs(CLOCK_SLACK_S.unsigned_abs());
         }
         Some(Since::Watermark(watermark - i64::try_from(overlap.as_micros()).unwrap_or(0)))
     }
+}
+
+/// Whether a zone's clocks are put forward or back between two moments, or within a day of them.
+fn turns(zone: Zone, from_ms: i64, to_ms: i64) -> bool {
+    const DAY_MS: i64 = 86_400_000;
+    let offset = |ms: i64| {
+        let at = DateTime::from_timestamp_millis(ms).unwrap_or_default().naive_utc();
+        zone.tz().offset_from_utc_datetime(&at).fix().local_minus_utc()
+    };
+    let days = (to_ms - from_ms).max(0) / DAY_MS + 3;
+    (0..=days).any(|day| offset(from_ms + (day - 1) * DAY_MS) != offset(to_ms))
 }
 
 /// What an extraction of a table comes to, ready to be committed; without file records when there is nothing new.
@@ -119,9 +134,8 @@ pub async fn conclude<'a>(
         Some(gone) => Some(Deleted::bury(job, layout, reading.table, gone, now_micros).await?),
         None => None,
     };
-    let Taken { mut tally, findings, rows, rejects: staged_rejects, content, rejected, greatest } = taken;
+    let Taken { mut tally, findings, rows, rejects: staged_rejects, content, greatest } = taken;
     tally.deleted = deleted.as_ref().map_or(0, Deleted::keys);
-    let rejected = if rejected == 0 { String::new() } else { format!("{rejected:032x}") };
     let hash = format!("{content:016x}{:016x}", tally.read);
     let earlier: Vec<&FileRecord> = files
         .values()
@@ -134,7 +148,7 @@ pub async fn conclude<'a>(
         Delivery::Snapshot => !earlier.iter().any(|file| file.hash == hash),
         Delivery::Changes => {
             let arrives = last_arrival.is_none_or(|last| last < arrival);
-            tally.landed > 0 || tally.deleted > 0 || arrives || (!rejected.is_empty() && rejected != state.rejected)
+            tally.landed > 0 || tally.deleted > 0 || arrives || !staged_rejects.is_empty()
         }
     };
     let mut outcome = TableOutcome { table: layout.table.clone(), ..TableOutcome::default() };
@@ -175,10 +189,8 @@ pub async fn conclude<'a>(
         }
     }
     let run = job.run.to_owned();
-    prepared.loaded.insert(
-        path.clone(),
-        RejectRecord { arrival, hash: hash.clone(), rejected: tally.rejected.clone(), run: run.clone() },
-    );
+    let rejected = if staged_rejects.is_empty() { BTreeMap::new() } else { tally.rejected.clone() };
+    prepared.loaded.insert(path.clone(), RejectRecord { arrival, hash: hash.clone(), rejected, run: run.clone() });
     let watermark = match (layout.delivery, extraction.range) {
         (Delivery::Snapshot, _) => None,
         (Delivery::Changes, Some(_)) => state.watermark.clone(),
@@ -188,7 +200,7 @@ pub async fn conclude<'a>(
             seen.max(state.watermark.as_deref().and_then(micros_of)).map(clock)
         }
     };
-    let state = State { watermark, moment: moment.clone(), rejected };
+    let state = State { watermark, moment: moment.clone() };
     prepared.more_records.push(entry(STATE.to_owned(), &state)?);
     prepared.notices.add(&path, findings);
     prepared.outcome.files = 1;
@@ -203,4 +215,19 @@ pub async fn conclude<'a>(
 /// Whether a path is that of an extraction, and not of a file.
 fn is_ours(path: &str) -> bool {
     path.starts_with("mysql/")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn clocks_that_turn_are_noticed_only_around_the_present() {
+        let ms = |text: &str| micros_of(text).expect("a time") / 1000;
+        let turns = |zone: &str, from, to| turns(zone.parse().expect("a zone"), ms(from), ms(to));
+        assert!(turns("Europe/Berlin", "2026-03-28", "2026-03-29"));
+        assert!(turns("Europe/Berlin", "2026-10-25", "2026-11-20"));
+        assert!(!turns("Europe/Berlin", "2026-06-01", "2026-06-02"));
+        assert!(!turns("Asia/Shanghai", "2026-01-01", "2026-12-31"), "its clocks turned until 1991");
+    }
 }
