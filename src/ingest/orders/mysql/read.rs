@@ -219,7 +219,7 @@ impl Board<'_, '_> {
             None => runtime.block_on(reading.question.totals(session, range))?,
         };
         let before = self.rows_before(into.table, part, totals.rows)?;
-        let Open { rows, rejects, digest, .. } = into;
+        let Open { rows, rejects, digest, repeated, .. } = into;
         let mut sink = |part: Part| match part {
             Part::Rows { parts, bytes } => {
                 if let Some(digest) = digest {
@@ -230,7 +230,9 @@ impl Board<'_, '_> {
             Part::Rejects(batch) => {
                 // A row of an overlap is rejected each time it is read; what says the same lands once.
                 let batch = match reading.question.changed {
-                    Some(_) => without_known_rejects(self.work.rejects, runtime, &reading.layout.table, batch)?,
+                    Some(_) => {
+                        without_known_rejects(self.work.rejects, runtime, &reading.layout.table, batch, repeated)?
+                    }
                     None => batch,
                 };
                 if batch.num_rows() == 0 {
@@ -245,6 +247,11 @@ impl Board<'_, '_> {
             self.stream(session, runtime, reading, range, intake.numbered_after(before))?;
         check(reading, &tally, &totals, &unreadable)?;
         into.tally.merge(&tally);
+        for (reason, rows) in std::mem::take(&mut into.repeated) {
+            into.tally.unchanged += rows;
+            *into.tally.rejected.entry(reason).or_default() -= rows;
+        }
+        into.tally.rejected.retain(|_, rows| *rows > 0);
         merge(&mut into.findings, findings);
         into.greatest = into.greatest.max(greatest);
         Ok(())
@@ -354,6 +361,8 @@ struct Open<'a> {
     rows: Landing<'a>,
     rejects: Landing<'a>,
     digest: Option<Digest>,
+    /// Rejects of the part that landed before, by reason.
+    repeated: BTreeMap<String, u64>,
     tally: Tally,
     findings: Findings,
     greatest: Option<i64>,
@@ -373,6 +382,7 @@ impl<'a> Open<'a> {
             rows,
             rejects: Landing::new(work.rejects, work.run, runtime),
             digest,
+            repeated: BTreeMap::new(),
             tally: Tally::default(),
             findings: Findings::default(),
             greatest: None,
@@ -439,7 +449,13 @@ fn merge(all: &mut Findings, more: Findings) {
 
 /// The rejects without those that a table has already, from whatever run: also from one that a crash ended before its
 /// rows were committed.
-fn without_known_rejects(rejects: &Table, runtime: &Handle, table: &str, batch: RecordBatch) -> Result<RecordBatch> {
+fn without_known_rejects(
+    rejects: &Table,
+    runtime: &Handle,
+    table: &str,
+    batch: RecordBatch,
+    repeated: &mut BTreeMap<String, u64>,
+) -> Result<RecordBatch> {
     let digests = digests_of_rejects(&batch)?;
     let mut known: BTreeMap<u128, bool> = digests.iter().map(|digest| (*digest, false)).collect();
     for file in rejects.files().iter().filter(|_| !digests.is_empty()) {
@@ -454,6 +470,10 @@ fn without_known_rejects(rejects: &Table, runtime: &Handle, table: &str, batch: 
         }
     }
     let new: BooleanArray = digests.iter().map(|digest| Some(known.get(digest) != Some(&true))).collect();
+    let reasons = batch.column_by_name("reason").context("rejects without reason")?.as_string::<i32>();
+    for row in (0..new.len()).filter(|row| !new.value(*row)) {
+        *repeated.entry(reasons.value(row).to_owned()).or_default() += 1;
+    }
     Ok(filter_record_batch(&batch, &new)?)
 }
 
