@@ -86,7 +86,7 @@ fn built(record: &Value, model: &str) -> Option<(u64, String, String)> {
 
 #[test]
 fn a_deleted_order_leaves_the_sales_of_its_own_day_and_of_no_other() {
-    let database = mall("deleted_order");
+    let database = mall("gone_order");
     let shop = watching(&database);
     let first = run(&shop);
     assert!(!first.contains("deleted"), "{first}");
