@@ -98,11 +98,6 @@ impl Session {
         self.zone
     }
 
-    /// The server's number of this session, as its process list shows it.
-    pub fn id(&self) -> u32 {
-        self.conn.id()
-    }
-
     /// An error of the connection in our words.
     pub fn explain(&self, error: mysql_async::Error) -> anyhow::Error {
         explain(&self.place, error)

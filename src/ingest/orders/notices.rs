@@ -52,7 +52,8 @@ impl Notices {
         for (column, (count, first)) in &self.zero_dates {
             warn(format!("{table}.{column}: {count} zero dates (0000-00-00) became NULL, the first in `{first}`"));
         }
-        if let Some(first) = &self.first_reject {
+        // A reject that landed before is none of this run's.
+        if let Some(first) = self.first_reject.as_ref().filter(|_| tally.rows_rejected() > 0) {
             let reasons: Vec<String> = tally.rejected.iter().map(|(reason, rows)| format!("{reason} {rows}")).collect();
             let rows = tally.rows_rejected();
             warn(format!("{table}: {rows} of {} rows rejected ({}); {first}", tally.read, reasons.join(", ")));
