@@ -272,6 +272,22 @@ fn zero_dates_become_null_counted_by_column_and_impossible_ones_are_rejected() {
 }
 
 #[test]
+fn rejects_of_a_snapshot_are_there_once_when_a_run_ended_before_its_rows_were_committed() {
+    let (database, shop) = small("rejects_once");
+    database.root("set sql_mode = 'ALLOW_INVALID_DATES'; update goods_info set create_time = '2026-02-31' limit 3");
+    let rejects = "select table_name, reason, count(*) as n from ods_reject group by 1, 2";
+    let taken = ["ingest", "orders", "--quiet", "--to", "2026-01-01"];
+    shop.succeeds(&taken);
+    assert_eq!(asked(&shop, rejects), "table_name,reason,n\nods_goods_info,bad_type,3\n");
+    // Rejects are committed first: what a run leaves that is killed right after.
+    fs::remove_dir_all(shop.path("warehouse/lake/ods/ods_goods_info")).expect("the table goes");
+    shop.succeeds(&taken);
+    assert_eq!(asked(&shop, rejects), "table_name,reason,n\nods_goods_info,bad_type,3\n");
+    let again = shop.succeeds(&["ingest", "orders", "--to", "2026-01-01"]);
+    assert!(!again.contains("has changed since"), "{again}");
+}
+
+#[test]
 fn an_order_that_moves_to_another_day_and_back_is_found_where_it_is() {
     let (database, shop) = small("moves");
     database.root("insert into user_order values (9001, '2026-01-01 10:00:00', 1, 5, 0, 1, 1, '2026-01-05 00:00:00')");

@@ -110,6 +110,21 @@ pub fn files(records: &BTreeMap<String, String>) -> Result<BTreeMap<String, File
         .collect()
 }
 
+/// The records of a table's rejects among those of `ods_reject`, by the path of their file.
+///
+/// # Errors
+/// When one is not what this module writes.
+pub fn rejects_of(records: &BTreeMap<String, String>, table: &str) -> Result<BTreeMap<String, RejectRecord>> {
+    let prefix = reject_domain(table, "");
+    let of_table = records.iter().filter_map(|(domain, text)| Some((domain.strip_prefix(&prefix)?, domain, text)));
+    of_table
+        .map(|(path, domain, text)| {
+            let record = serde_json::from_str(text).with_context(|| format!("record `{domain}`"))?;
+            Ok((path.to_owned(), record))
+        })
+        .collect()
+}
+
 /// One record, if it is there.
 ///
 /// # Errors

@@ -173,9 +173,21 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
+/// Lets those go who wait for the parts of a reader that a panic ended.
+struct Released<'b, 'w, 'a>(&'b Board<'w, 'a>);
+
+impl Drop for Released<'_, '_, '_> {
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            (0..self.0.standings.len()).for_each(|table| self.0.fail(table, anyhow!("another reader ended")));
+        }
+    }
+}
+
 impl Board<'_, '_> {
     /// Reads parts until there are no more, or the connection is of no more use.
     fn read(&self, mut session: Session, runtime: &Handle) {
+        let _released = Released(self);
         let mut open: Option<Open<'_>> = None;
         loop {
             let next = lock(&self.queue).next();

@@ -17,10 +17,11 @@ use crate::ingest::orders::batch::Prepared;
 use crate::ingest::orders::deleted::Deleted;
 use crate::ingest::orders::layout::Layout;
 use crate::ingest::orders::notices::Notices;
-use crate::ingest::orders::record::{self, FileRecord, RejectRecord, SOURCE, SourceRecord, entry, find};
+use crate::ingest::orders::record::{self, FileRecord, RejectRecord, SOURCE, SourceRecord, entry, find, rejects_of};
 use crate::ingest::orders::tally::Tally;
 use crate::ingest::orders::value::MICROS_A_DAY;
 use crate::ingest::orders::{Extraction, OrdersIngest, TableOutcome};
+use crate::ingest::rejects::REJECT_TABLE;
 use crate::lake::Table;
 use crate::mysql::SessionZone;
 
@@ -144,8 +145,19 @@ pub async fn conclude<'a>(
     if layout.delivery == Delivery::Snapshot && tally.read == 0 {
         bail!("table `{}`: has no rows: an empty snapshot is an error, not an empty world", layout.name);
     }
+    // Rejects are committed before rows: those of a run that ended between the two stand here without their file.
+    let rejected = match layout.delivery {
+        Delivery::Snapshot => rejects_of(&job.lake.records(REJECT_TABLE).await?, &layout.table)?,
+        Delivery::Changes => BTreeMap::new(),
+    };
+    let rejected: Vec<(String, RejectRecord)> =
+        rejected.into_iter().filter(|(path, record)| record.arrival == arrival && is_ours(path)).collect();
+    let stands = |file: &FileRecord| match file.tally.rejected.is_empty() {
+        true => rejected.is_empty(),
+        false => rejected.len() == 1 && rejected[0].0 == file.path,
+    };
     let is_new = match layout.delivery {
-        Delivery::Snapshot => !earlier.iter().any(|file| file.hash == hash),
+        Delivery::Snapshot => !earlier.iter().any(|file| file.hash == hash && stands(file)),
         Delivery::Changes => {
             let arrives = last_arrival.is_none_or(|last| last < arrival);
             tally.landed > 0 || tally.deleted > 0 || arrives || !staged_rejects.is_empty()
@@ -176,6 +188,9 @@ pub async fn conclude<'a>(
         prepared.outcome.last_arrival = *last_arrival;
         prepared.outcome.tally = tally;
         return Ok(prepared);
+    }
+    for (path, record) in rejected {
+        prepared.leaving.insert((path, arrival), record.hash);
     }
     for file in earlier {
         prepared.leaving.insert((file.path.clone(), arrival), file.hash.clone());
