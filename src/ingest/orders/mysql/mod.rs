@@ -7,6 +7,8 @@
 
 mod columns;
 mod deletes;
+mod known;
+mod pace;
 mod question;
 mod read;
 mod snapshot;
@@ -20,8 +22,9 @@ use arrow::datatypes::DataType;
 use chrono::{DateTime, NaiveDateTime};
 use tokio::runtime::Handle;
 
+use self::pace::Pace;
 use self::question::Question;
-use self::read::{Pace, Reading, Work, read_all};
+use self::read::{Reading, Work, read_all};
 use self::snapshot::{Moment, Snapshot};
 use self::state::{Past, conclude};
 use super::deleted::Gone;

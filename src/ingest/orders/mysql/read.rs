@@ -5,19 +5,16 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::panic::resume_unwind;
-use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
-use std::time::{Duration, Instant};
 
 use anyhow::{Context, Error, Result, anyhow, bail};
-use arrow::array::{Array, AsArray, BooleanArray, RecordBatch};
-use arrow::compute::filter_record_batch;
 use mysql_async::prelude::Queryable;
 use mysql_async::{Row, Value};
 use tokio::runtime::Handle;
-use xxhash_rust::xxh3::xxh3_128;
 
 use super::columns::Kind;
+use super::known::KnownRejects;
+use super::pace::Pace;
 use super::question::{Part as Range, Question, Totals};
 use super::values::{DatabaseRow, micros, typed};
 use crate::config::source::ColumnType;
@@ -28,7 +25,7 @@ use crate::ingest::orders::landing::Landing;
 use crate::ingest::orders::layout::Layout;
 use crate::ingest::orders::tally::Tally;
 use crate::ingest::orders::versions::{Digest, LastVersions};
-use crate::lake::{StagedFile, Table, read_batches};
+use crate::lake::{StagedFile, Table};
 use crate::mysql::{Session, is_transient};
 use crate::progress::{Event, Reporter};
 
@@ -85,30 +82,6 @@ struct Streamed {
     greatest: Option<i64>,
     /// The columns with a value that could not be read.
     unreadable: BTreeSet<String>,
-}
-
-/// Keeps all connections together at a rate.
-pub struct Pace {
-    rows_per_second: Option<u64>,
-    since: Instant,
-    rows: AtomicU64,
-}
-
-impl Pace {
-    /// A pace of so many rows a second at most.
-    pub fn new(rows_per_second: Option<u64>) -> Self {
-        Self { rows_per_second, since: Instant::now(), rows: AtomicU64::new(0) }
-    }
-
-    /// Counts rows, and waits when they came too fast; how many there are.
-    fn keep(&self, rows: u64) -> u64 {
-        let all = self.rows.fetch_add(rows, Ordering::Relaxed) + rows;
-        if let Some(rate) = self.rows_per_second {
-            let due = Duration::from_millis(all.saturating_mul(1000) / rate.max(1));
-            std::thread::sleep(due.saturating_sub(self.since.elapsed()));
-        }
-        all
-    }
 }
 
 /// Where a table's parts stand, shared by those who read them.
@@ -231,7 +204,7 @@ impl Board<'_, '_> {
             None => runtime.block_on(reading.question.totals(session, range))?,
         };
         let before = self.rows_before(into.table, part, totals.rows)?;
-        let Open { rows, rejects, digest, repeated, .. } = into;
+        let Open { rows, rejects, digest, known, .. } = into;
         let mut sink = |part: Part| match part {
             Part::Rows { parts, bytes } => {
                 if let Some(digest) = digest {
@@ -242,9 +215,7 @@ impl Board<'_, '_> {
             Part::Rejects(batch) => {
                 // A row of an overlap is rejected each time it is read; what says the same lands once.
                 let batch = match reading.question.changed {
-                    Some(_) => {
-                        without_known_rejects(self.work.rejects, runtime, &reading.layout.table, batch, repeated)?
-                    }
+                    Some(_) => known.filtered(&batch, self.work.rejects, runtime, &reading.layout.table)?,
                     None => batch,
                 };
                 if batch.num_rows() == 0 {
@@ -259,7 +230,7 @@ impl Board<'_, '_> {
             self.stream(session, runtime, reading, range, intake.numbered_after(before))?;
         check(reading, &tally, &totals, &unreadable)?;
         into.tally.merge(&tally);
-        for (reason, rows) in std::mem::take(&mut into.repeated) {
+        for (reason, rows) in into.known.take_repeated() {
             into.tally.unchanged += rows;
             *into.tally.rejected.entry(reason).or_default() -= rows;
         }
@@ -373,8 +344,7 @@ struct Open<'a> {
     rows: Landing<'a>,
     rejects: Landing<'a>,
     digest: Option<Digest>,
-    /// Rejects of the part that landed before, by reason.
-    repeated: BTreeMap<String, u64>,
+    known: KnownRejects,
     tally: Tally,
     findings: Findings,
     greatest: Option<i64>,
@@ -394,7 +364,7 @@ impl<'a> Open<'a> {
             rows,
             rejects: Landing::new(work.rejects, work.run, runtime),
             digest,
-            repeated: BTreeMap::new(),
+            known: KnownRejects::default(),
             tally: Tally::default(),
             findings: Findings::default(),
             greatest: None,
@@ -457,41 +427,4 @@ fn merge(all: &mut Findings, more: Findings) {
         *all.zero_dates.entry(column).or_default() += count;
     }
     all.first_reject = all.first_reject.take().or(more.first_reject);
-}
-
-/// The rejects without those that a table has already, from whatever run: also from one that a crash ended before its
-/// rows were committed.
-fn without_known_rejects(
-    rejects: &Table,
-    runtime: &Handle,
-    table: &str,
-    batch: RecordBatch,
-    repeated: &mut BTreeMap<String, u64>,
-) -> Result<RecordBatch> {
-    let digests = digests_of_rejects(&batch)?;
-    let mut known: BTreeMap<u128, bool> = digests.iter().map(|digest| (*digest, false)).collect();
-    for file in rejects.files().iter().filter(|_| !digests.is_empty()) {
-        for landed in runtime.block_on(read_batches(&*rejects.lake().store(), &rejects.object_path(&file.path)))? {
-            let tables = landed.column_by_name("table_name").context("rejects without table_name")?;
-            let tables = tables.as_string::<i32>();
-            for (row, digest) in digests_of_rejects(&landed)?.iter().enumerate() {
-                if let Some(known) = known.get_mut(digest).filter(|_| tables.value(row) == table) {
-                    *known = true;
-                }
-            }
-        }
-    }
-    let new: BooleanArray = digests.iter().map(|digest| Some(known.get(digest) != Some(&true))).collect();
-    let reasons = batch.column_by_name("reason").context("rejects without reason")?.as_string::<i32>();
-    for row in (0..new.len()).filter(|row| !new.value(*row)) {
-        *repeated.entry(reasons.value(row).to_owned()).or_default() += 1;
-    }
-    Ok(filter_record_batch(&batch, &new)?)
-}
-
-fn digests_of_rejects(batch: &RecordBatch) -> Result<Vec<u128>> {
-    let column = |name| batch.column_by_name(name).with_context(|| format!("rejects without {name}"));
-    let (reasons, raws) = (column("reason")?.as_string::<i32>(), column("raw")?.as_binary::<i32>());
-    let one = |row: usize| xxh3_128(&[reasons.value(row).as_bytes(), b"\n", raws.value(row)].concat());
-    Ok((0..reasons.len()).map(one).collect())
 }
