@@ -15,9 +15,15 @@ const LOG_COLUMNS: [&str; 7] = ["dt", "extra", "event_hash", "arrival_dt", "file
 /// Columns that the warehouse adds to a table of an order database.
 const TABLE_COLUMNS: [&str; 4] = ["dt", "arrival_dt", "file", "row_number"];
 
+/// Tables of ODS that the warehouse keeps itself, without their layer.
+const OWN_TABLES: [&str; 2] = ["reject", "deleted"];
+
 /// Checks a log source.
 pub(super) fn log(document: &Document<'_>, log: &LogSource) -> Result<()> {
     let at = |path: &[&str], message: String| document.fail::<()>(&document.span_of(path), Error::msg(message));
+    if log.table.strip_prefix("ods_").is_some_and(|name| OWN_TABLES.contains(&name)) {
+        return at(&["table"], format!("`{}` is a table of the warehouse's own", log.table));
+    }
     if !log.table.starts_with("ods_") || !is_name(&log.table) {
         return at(&["table"], format!("`{}` is not the name of an ODS table", log.table))
             .hint("it begins with `ods_` and has only small letters, digits and `_`");
@@ -112,7 +118,7 @@ pub(super) fn tables(document: &Document<'_>, source: &TableSource) -> Result<()
     let mut seen = BTreeSet::new();
     for (i, table) in source.tables.iter().enumerate() {
         let i = i.to_string();
-        if let Some(problem) = name_problem(&table.name, &[], &mut seen, "table") {
+        if let Some(problem) = name_problem(&table.name, &OWN_TABLES, &mut seen, "table") {
             return document.fail(&document.span_of(&["table", &i, "name"]), Error::msg(problem));
         }
         columns(document, table, &i)?;
@@ -268,7 +274,7 @@ fn name_problem<'a>(name: &'a str, taken: &[&str], seen: &mut BTreeSet<&'a str>,
         return Some(format!("`{name}` is not a name for a {what}: only letters, digits and `_`"));
     }
     if taken.contains(&name) {
-        return Some(format!("the {what} `{name}` clashes with a column of the warehouse's own"));
+        return Some(format!("the {what} `{name}` clashes with one of the warehouse's own"));
     }
     (!seen.insert(name)).then(|| format!("the {what} `{name}` is declared twice"))
 }

@@ -219,8 +219,9 @@ fn mistakes_of_a_log_source_name_file_and_line() {
         ("kind = \"log\"\n", "", "1:1: the key `kind` is missing"),
         ("kind = \"log\"", "kind = \"logs\"", "1:8: unknown kind of source `logs`"),
         ("\"ods_user_action\"", "\"user_action\"", "2:9: `user_action` is not the name of an ODS table"),
+        ("\"ods_user_action\"", "\"ods_deleted\"", "2:9: `ods_deleted` is a table of the warehouse's own"),
         ("name = \"act\"", "name = \"xaid\"", "21:8: the field `xaid` is declared twice"),
-        ("name = \"act\"", "name = \"dt\"", "14:8: the field `dt` clashes with a column of the warehouse's own"),
+        ("name = \"act\"", "name = \"dt\"", "14:8: the field `dt` clashes with one of the warehouse's own"),
         ("name = \"act\"", "name = \"data\"", "14:8: `data` is the envelope and cannot be a field"),
         ("name = \"act\"", "name = \"a b\"", "14:8: `a b` is not a name for a field: only letters, digits and `_`"),
         ("time = \"acttime\"", "time = \"actime\"", "7:8: no field `actime` is declared"),
@@ -249,6 +250,11 @@ fn mistakes_of_an_order_source_name_file_and_line() {
             "11:20: the column `order_id` is in the key twice",
         ),
         ("name = \"user_order\"", "name = \"user\"", "9:8: the table `user` is declared twice"),
+        (
+            "name = \"user_order\"",
+            "name = \"reject\"",
+            "9:8: the table `reject` clashes with one of the warehouse's own",
+        ),
         ("day = \"order_date\"\n", "", "8:1: the table `user_order` comes as changes and has no `day`"),
         ("day = \"order_date\"", "day = \"order_id\"", "12:7: the column `order_id` is not a datetime"),
         (
@@ -256,11 +262,7 @@ fn mistakes_of_an_order_source_name_file_and_line() {
             "kind = \"snapshot\"",
             "12:7: the table `user_order` is a snapshot: its day is its folder's",
         ),
-        (
-            "\"mobile\"",
-            "\"file\"",
-            "7:56: the column `file` clashes with a column of the warehouse's own (table `user`)",
-        ),
+        ("\"mobile\"", "\"file\"", "7:56: the column `file` clashes with one of the warehouse's own (table `user`)"),
         (
             "key = [\"user_id\"]",
             "key = [\"user_id\"]\ndeletes = true",
