@@ -66,6 +66,12 @@ impl<'a> TypedRow<'a> {
         Self { values: Vec::with_capacity(columns), faults: Vec::new() }
     }
 
+    /// Takes the values away, for those of the next row.
+    pub fn clear(&mut self) {
+        self.values.clear();
+        self.faults.clear();
+    }
+
     /// Adds the value of the next column.
     pub fn push(&mut self, value: Result<Value<'a>, Fault>) {
         let value = value.unwrap_or_else(|fault| {

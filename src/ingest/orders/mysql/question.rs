@@ -21,7 +21,7 @@ const MOST_PARTS: u64 = 4096;
 pub struct Question {
     /// The columns of the answer.
     pub bound: Bound,
-    /// Of changes: the kind of the change time, the last column of the answer.
+    /// Of changes: the kind of the change time; see [`Self::change_time_at`].
     pub changed: Option<Kind>,
     /// Declared money columns that are there: name, name at the source.
     money: Vec<(String, String)>,
@@ -107,10 +107,24 @@ impl Question {
 
     /// The question for the rows of a part, in the order of the key: declared columns, undeclared ones, the change time.
     pub fn rows(&self, part: &Part) -> String {
-        let there = self.bound.declared.iter().flatten().map(|(_, name)| name);
-        let names = there.chain(self.bound.extras.iter().map(|(name, ..)| name)).map(|name| quoted(name));
-        let columns: Vec<String> = names.chain(self.expression.clone()).collect();
+        let names: Vec<String> = self.names().map(quoted).collect();
+        let expression = self.expression.clone().filter(|_| self.change_time_at() == names.len());
+        let columns: Vec<String> = names.into_iter().chain(expression).collect();
         format!("select {} from {}{} order by {}", columns.join(", "), self.from, self.whose(part), self.order)
+    }
+
+    /// Where the change time is in the answer: behind the columns, unless it is one of them.
+    pub fn change_time_at(&self) -> usize {
+        let is_changed = |name: &str| {
+            self.expression.as_ref().is_some_and(|e| e.trim_matches(['(', ')', '`', ' ']).eq_ignore_ascii_case(name))
+        };
+        self.names().position(is_changed).unwrap_or_else(|| self.names().count())
+    }
+
+    /// The columns of the answer.
+    fn names(&self) -> impl Iterator<Item = &str> {
+        let declared = self.bound.declared.iter().flatten().map(|(_, name)| name);
+        declared.chain(self.bound.extras.iter().map(|(name, ..)| name)).map(String::as_str)
     }
 
     /// Divides the rows into parts, and counts them where that costs nothing more.

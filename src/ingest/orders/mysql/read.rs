@@ -16,11 +16,11 @@ use super::columns::Kind;
 use super::known::KnownRejects;
 use super::pace::Pace;
 use super::question::{Part as Range, Question, Totals};
-use super::values::{DatabaseRow, micros, typed};
+use super::values::{DatabaseRow, micros, read_values};
 use crate::config::source::ColumnType;
 use crate::date::BizDate;
 use crate::ingest::orders::deleted::Gone;
-use crate::ingest::orders::intake::{Findings, Intake, Part};
+use crate::ingest::orders::intake::{Findings, Intake, Part, TypedRow};
 use crate::ingest::orders::landing::Landing;
 use crate::ingest::orders::layout::Layout;
 use crate::ingest::orders::tally::Tally;
@@ -270,7 +270,7 @@ impl Board<'_, '_> {
         let mut there = 0..;
         let places: Vec<Option<usize>> =
             question.bound.declared.iter().map(|column| column.as_ref().and_then(|_| there.next())).collect();
-        let changed_at = there.start + question.bound.extras.len();
+        let changed_at = question.change_time_at();
         let place = session.place().clone();
         let explain = |error| crate::mysql::explain(&place, error);
         let mut answer = runtime.block_on(session.conn().exec_iter(question.rows(range), ())).map_err(explain)?;
@@ -293,9 +293,10 @@ impl Board<'_, '_> {
                 Ok(true)
             });
             let more = fetched.map_err(explain)?;
+            let mut typed = TypedRow::with_capacity(question.bound.declared.len() + question.bound.extras.len());
             for row in &rows {
                 let source = DatabaseRow { row, places: &places, number: intake.rows_read() + 1 };
-                let typed = typed(row, &question.bound, &wanted, zone);
+                read_values(row, &question.bound, &wanted, zone, &mut typed);
                 unreadable.extend(typed.faults.iter().map(|(column, _)| *column));
                 intake.row(&typed, &source)?;
                 if let Some(kind) = question.changed {

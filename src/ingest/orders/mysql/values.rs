@@ -79,9 +79,15 @@ pub fn extra<'v>(landed: &DataType, kind: Kind, zone: SessionZone, sent: &'v Sen
     }
 }
 
-/// The row's values: the declared ones, then the undeclared ones.
-pub fn typed<'r>(row: &'r Row, bound: &Bound, wanted: &[ColumnType], zone: SessionZone) -> TypedRow<'r> {
-    let mut typed = TypedRow::with_capacity(bound.declared.len() + bound.extras.len());
+/// Puts a row's values, the declared ones and then the undeclared ones, into the place of another row's.
+pub fn read_values<'r>(
+    row: &'r Row,
+    bound: &Bound,
+    wanted: &[ColumnType],
+    zone: SessionZone,
+    typed: &mut TypedRow<'r>,
+) {
+    typed.clear();
     let mut next = 0;
     let null = &Sent::NULL;
     let mut sent = || {
@@ -97,7 +103,6 @@ pub fn typed<'r>(row: &'r Row, bound: &Bound, wanted: &[ColumnType], zone: Sessi
     for (_, kind, landed) in &bound.extras {
         typed.push(Ok(extra(landed, *kind, zone, sent())));
     }
-    typed
 }
 
 /// A decimal in units of its digit after so many: `-1.5` with a scale of two is -150; `None` when it is none.
