@@ -13,6 +13,7 @@ mod question;
 mod read;
 mod snapshot;
 mod state;
+mod turns;
 mod values;
 
 use std::time::Duration;

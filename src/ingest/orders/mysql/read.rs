@@ -16,6 +16,7 @@ use super::columns::Kind;
 use super::known::KnownRejects;
 use super::pace::Pace;
 use super::question::{Part as Range, Question, Totals};
+use super::turns::Turns;
 use super::values::{DatabaseRow, micros, read_values};
 use crate::config::source::ColumnType;
 use crate::date::BizDate;
@@ -97,6 +98,7 @@ struct Board<'w, 'a> {
     work: &'w Work<'a>,
     queue: Mutex<Box<dyn Iterator<Item = (usize, usize)> + Send + 'w>>,
     standings: Vec<(Mutex<Standing>, Condvar)>,
+    turns: Turns,
 }
 
 /// Reads all parts of all tables; what came of each table, in their order.
@@ -109,6 +111,7 @@ pub fn read_all(work: &Work<'_>, sessions: Vec<Session>, runtime: &Handle) -> Re
         work,
         queue: Mutex::new(Box::new(parts)),
         standings: work.readings.iter().map(|_| Default::default()).collect(),
+        turns: Turns::default(),
     };
     std::thread::scope(|scope| {
         let board = &board;
@@ -279,7 +282,7 @@ impl Board<'_, '_> {
         let mut unreadable = BTreeSet::new();
         loop {
             rows.clear();
-            let fetched = runtime.block_on(async {
+            let fetched = runtime.block_on(self.turns.take(async {
                 let mut bytes = 0;
                 while rows.len() < FETCH_ROWS && bytes < FETCH_BYTES {
                     match answer.next().await? {
@@ -291,7 +294,7 @@ impl Board<'_, '_> {
                     }
                 }
                 Ok(true)
-            });
+            }));
             let more = fetched.map_err(explain)?;
             let mut typed = TypedRow::with_capacity(question.bound.declared.len() + question.bound.extras.len());
             for row in &rows {
