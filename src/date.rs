@@ -79,7 +79,9 @@ impl BizDate {
 
 impl From<NaiveDate> for BizDate {
     fn from(date: NaiveDate) -> Self {
-        Self(date.num_days_from_ce() - NaiveDate::default().num_days_from_ce())
+        // 1970-01-01, counted from 0001-01-01.
+        const EPOCH: i32 = 719_163;
+        Self(date.num_days_from_ce() - EPOCH)
     }
 }
 

@@ -124,6 +124,34 @@ pub fn money_in_range(hundredths: Option<i128>) -> Result<i128, Fault> {
 
 fn money(bytes: &[u8]) -> Result<i128, Fault> {
     let (negative, digits) = signed(bytes);
+    let amount = if digits.len() <= SHORT_MONEY { short_money(digits)? } else { long_money(digits)? };
+    Ok(if negative { -amount } else { amount })
+}
+
+/// Digits, a point among them or not, whose hundredths 64 bits hold.
+const SHORT_MONEY: usize = 16;
+
+fn short_money(digits: &[u8]) -> Result<i128, Fault> {
+    let (mut amount, mut point) = (0_i64, None);
+    for (at, byte) in digits.iter().enumerate() {
+        match byte {
+            b'0'..=b'9' => amount = amount * 10 + i64::from(byte - b'0'),
+            b'.' if point.is_none() => point = Some(at),
+            _ => return Err(NOT_MONEY),
+        }
+    }
+    let missing = match point {
+        None if digits.is_empty() => return Err(NOT_MONEY),
+        None => 100,
+        Some(0) => return Err(NOT_MONEY),
+        Some(at) if at + 2 == digits.len() => 10,
+        Some(at) if at + 3 == digits.len() => 1,
+        Some(_) => return Err(NOT_MONEY),
+    };
+    Ok(i128::from(amount * missing))
+}
+
+fn long_money(digits: &[u8]) -> Result<i128, Fault> {
     let (whole, fraction) = match memchr::memchr(b'.', digits) {
         Some(point) => (&digits[..point], &digits[point + 1..]),
         None => (digits, &b"00"[..]),
@@ -135,8 +163,7 @@ fn money(bytes: &[u8]) -> Result<i128, Fault> {
     let padding = &b"0"[..2 - fraction.len()];
     let shifted = |sum: i128, d: &u8| sum.checked_mul(10)?.checked_add(i128::from(d - b'0'));
     let amount = whole.iter().chain(fraction).chain(padding).try_fold(0_i128, shifted);
-    let amount = money_in_range(amount)?;
-    Ok(if negative { -amount } else { amount })
+    money_in_range(amount)
 }
 
 fn signed(bytes: &[u8]) -> (bool, &[u8]) {
@@ -246,15 +273,38 @@ mod tests {
 
     #[test]
     fn money_is_exact_and_within_decimal_18_2() {
-        for (text, amount) in
-            [("12", 1200), ("12.3", 1230), ("-12.34", -1234), ("+0.01", 1), ("-0.00", 0), ("0001.10", 110)]
-        {
+        for (text, amount) in [
+            ("12", 1200),
+            ("12.3", 1230),
+            ("-12.34", -1234),
+            ("+0.01", 1),
+            ("-0.00", 0),
+            ("0001.10", 110),
+            ("1234567890123.45", 123_456_789_012_345),
+            ("00000000000001234567.8", 123_456_780),
+        ] {
             assert_eq!(bare(ColumnType::Money, text), Ok(Value::Money(amount)), "{text}");
         }
         assert_eq!(bare(ColumnType::Money, "9999999999999999.99"), Ok(Value::Money(MONEY_LIMIT)));
-        for bad in
-            ["1.", ".5", "1.234", "1,00", "1e2", "NaN", "¥1", "1.2.3", "10000000000000000.00", "+", "-.1", "1.-1"]
-        {
+        for bad in [
+            "1.",
+            ".5",
+            "1.234",
+            "1,00",
+            "1e2",
+            "NaN",
+            "¥1",
+            "1.2.3",
+            "10000000000000000.00",
+            "+",
+            "-.1",
+            "1.-1",
+            ".",
+            "1..2",
+            "00000000000001234567.",
+            "00000000000001234567.891",
+            "0000000000000123456x.89",
+        ] {
             assert!(bare(ColumnType::Money, bad).is_err(), "{bad}");
         }
         assert!(bare(ColumnType::Money, &"9".repeat(500)).is_err());

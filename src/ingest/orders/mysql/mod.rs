@@ -13,7 +13,6 @@ mod question;
 mod read;
 mod snapshot;
 mod state;
-mod turns;
 mod values;
 
 use std::time::Duration;

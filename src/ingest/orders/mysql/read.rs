@@ -16,7 +16,6 @@ use super::columns::Kind;
 use super::known::KnownRejects;
 use super::pace::Pace;
 use super::question::{Part as Range, Question, Totals};
-use super::turns::Turns;
 use super::values::{DatabaseRow, micros, read_values};
 use crate::config::source::ColumnType;
 use crate::date::BizDate;
@@ -31,7 +30,7 @@ use crate::mysql::{Session, is_transient};
 use crate::progress::{Event, Reporter};
 
 /// Rows, and about how many bytes of them, taken from a connection before they are decoded.
-const FETCH_ROWS: usize = 1024;
+const FETCH_ROWS: usize = 4096;
 const FETCH_BYTES: usize = 4 << 20;
 /// How often progress is told, in rows.
 const TELL_ROWS: u64 = 100_000;
@@ -98,7 +97,6 @@ struct Board<'w, 'a> {
     work: &'w Work<'a>,
     queue: Mutex<Box<dyn Iterator<Item = (usize, usize)> + Send + 'w>>,
     standings: Vec<(Mutex<Standing>, Condvar)>,
-    turns: Turns,
 }
 
 /// Reads all parts of all tables; what came of each table, in their order.
@@ -111,7 +109,6 @@ pub fn read_all(work: &Work<'_>, sessions: Vec<Session>, runtime: &Handle) -> Re
         work,
         queue: Mutex::new(Box::new(parts)),
         standings: work.readings.iter().map(|_| Default::default()).collect(),
-        turns: Turns::default(),
     };
     std::thread::scope(|scope| {
         let board = &board;
@@ -282,7 +279,7 @@ impl Board<'_, '_> {
         let mut unreadable = BTreeSet::new();
         loop {
             rows.clear();
-            let fetched = runtime.block_on(self.turns.take(async {
+            let fetched = runtime.block_on(async {
                 let mut bytes = 0;
                 while rows.len() < FETCH_ROWS && bytes < FETCH_BYTES {
                     match answer.next().await? {
@@ -294,7 +291,7 @@ impl Board<'_, '_> {
                     }
                 }
                 Ok(true)
-            }));
+            });
             let more = fetched.map_err(explain)?;
             let mut typed = TypedRow::with_capacity(question.bound.declared.len() + question.bound.extras.len());
             for row in &rows {
