@@ -27,6 +27,7 @@ mod show;
 mod summary;
 mod terminal;
 mod test;
+mod undo;
 mod wording;
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -81,6 +82,7 @@ enum Command {
     Docs(docs::Args),
     Rejects(rejects::Args),
     History(history::Args),
+    Undo(undo::Args),
     Sample(sample::Args),
     Doctor(doctor::Args),
     Init(init::Args),
@@ -127,7 +129,6 @@ fn to_come(error: &clap::Error) -> Option<String> {
         "shell" => "`strata query SQL` answers one question",
         "report" => "`strata history` tells of past runs, `strata docs` of the tables",
         "man" => "`strata --help` and `strata COMMAND --help` tell everything",
-        "undo" => "`strata run --force` with --from and --to builds days again",
         "maintain" => "nothing has to be maintained for the warehouse to be right",
         _ => return None,
     };
@@ -150,6 +151,7 @@ impl Command {
             Self::Docs(args) => args.run(session),
             Self::Rejects(args) => args.run(session),
             Self::History(args) => args.run(session),
+            Self::Undo(args) => args.run(session),
             Self::Sample(args) => args.run(session),
             Self::Doctor(args) => args.run(session),
             Self::Init(args) => args.run(session),

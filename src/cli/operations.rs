@@ -59,9 +59,23 @@ fn words(request: &RunRequest) -> String {
 }
 
 /// The rows that a query gives; at least one batch, which may have none.
-pub fn query(session: &Session, config: Config, sql: &str) -> Result<Vec<RecordBatch>> {
+pub fn query(session: &Session, config: Config, sql: &str, as_of: Option<&str>) -> Result<Vec<RecordBatch>> {
     let context = session.context(config);
-    session.block_on(&context, run::query(&context, sql))
+    session.block_on(&context, run::query(&context, sql, as_of))
+}
+
+/// Brings the warehouse to the state before a run, reporting to the terminal; the summary is the last thing said.
+pub fn undo(session: &Session, config: Config, run: &str, request: &RunRequest) -> Result<Exit> {
+    let context = session.context(config);
+    let report = session.block_on(&context, run::undo(&context, run, request))?;
+    summary(&report).lines().for_each(|line| session.terminal.note(line));
+    Ok(report.exit(session.strict))
+}
+
+/// What undoing a run would do, as lines of text.
+pub fn undo_plan(session: &Session, config: Config, run: &str) -> Result<Vec<String>> {
+    let context = session.context(config);
+    Ok(session.block_on(&context, run::undo_plan(&context, run))?.lines())
 }
 
 /// The selected models and what is published of them.

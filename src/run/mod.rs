@@ -10,6 +10,7 @@ mod docs;
 mod exports;
 mod inspect;
 mod lock;
+mod moments;
 mod project;
 mod query;
 mod report;
@@ -17,6 +18,7 @@ mod sql_error;
 mod steps;
 mod trial;
 mod turn;
+mod undo;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -31,6 +33,7 @@ pub use project::{Context, Project};
 pub use query::query;
 pub use report::{DifferenceReport, ExportReport, ModelReport, ModelResult, RunReport, SourceReport};
 pub use trial::{Trial, test};
+pub use undo::{UndoReport, undo, undo_plan};
 
 use crate::config::Location;
 use crate::date::BizDate;
@@ -186,6 +189,7 @@ fn new_report(ctx: &Context) -> RunReport {
         models: Vec::new(),
         exports: Vec::new(),
         differences: Vec::new(),
+        undone: None,
         warnings: Vec::new(),
         failures: Vec::new(),
     }

@@ -14,7 +14,7 @@ use crate::config::{Config, Location};
 use crate::date::{BizDate, Slot};
 use crate::engine::{Calendar, Engine, Seeds};
 use crate::error::{Advice, Exit};
-use crate::lake::Lake;
+use crate::lake::{Lake, Moment};
 use crate::model::{Layer, Models, Partitions};
 use crate::plan::{Fingerprint, SlotState, SourceStart, States, TableState};
 use crate::progress::Reporter;
@@ -133,6 +133,11 @@ impl Project {
             start: config.start,
             log_tables: log_tables.collect(),
         })
+    }
+
+    /// The project over the lake as it was at a moment; models, seeds and settings are today's.
+    pub fn at(self, moment: Moment) -> Self {
+        Self { lake: self.lake.at(moment), ..self }
     }
 
     /// Reads what the lake records of every table; no data file is opened.
@@ -254,7 +259,11 @@ pub fn slot_domain(slot: Slot) -> String {
     slot.map_or_else(|| "strata.slot:none".to_owned(), |day| format!("strata.slot:{day}"))
 }
 
-fn table_state(records: &BTreeMap<String, String>) -> Result<Option<TableState>> {
+/// What a table's records say of it; nothing when there are none of partitions.
+///
+/// # Errors
+/// When one is not what this program writes.
+pub fn table_state(records: &BTreeMap<String, String>) -> Result<Option<TableState>> {
     let mut state = TableState::default();
     for (domain, text) in records {
         if let Some(key) = domain.strip_prefix("strata.slot:") {
