@@ -2,9 +2,11 @@
 //! it ends. A command is a thin wrapper over an operation of [`crate::run`]; only this module prints and reads the clock.
 
 mod args;
+mod bisect;
 mod build;
 mod check;
 mod completions;
+mod diff;
 mod docs;
 mod doctor;
 mod export;
@@ -83,6 +85,8 @@ enum Command {
     Rejects(rejects::Args),
     History(history::Args),
     Undo(undo::Args),
+    Diff(diff::Args),
+    Bisect(bisect::Args),
     Sample(sample::Args),
     Doctor(doctor::Args),
     Init(init::Args),
@@ -152,6 +156,8 @@ impl Command {
             Self::Rejects(args) => args.run(session),
             Self::History(args) => args.run(session),
             Self::Undo(args) => args.run(session),
+            Self::Diff(args) => args.run(session),
+            Self::Bisect(args) => args.run(session),
             Self::Sample(args) => args.run(session),
             Self::Doctor(args) => args.run(session),
             Self::Init(args) => args.run(session),

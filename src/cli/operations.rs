@@ -9,7 +9,7 @@ use super::session::Session;
 use super::summary::summary;
 use crate::config::Config;
 use crate::error::Exit;
-use crate::run::{self, ModelRow, RunRequest, RunRow, Step, Trial, Vitals};
+use crate::run::{self, Diff, DiffRequest, ModelRow, RunRequest, RunRow, Step, Trial, Turning, Vitals};
 
 /// A request for these steps, days and models, neither forced nor patient.
 pub fn request(
@@ -76,6 +76,18 @@ pub fn undo(session: &Session, config: Config, run: &str, request: &RunRequest) 
 pub fn undo_plan(session: &Session, config: Config, run: &str) -> Result<Vec<String>> {
     let context = session.context(config);
     Ok(session.block_on(&context, run::undo_plan(&context, run))?.lines())
+}
+
+/// How the warehouse after one run differs from that after another.
+pub fn diff(session: &Session, config: Config, request: &DiffRequest) -> Result<Diff> {
+    let context = session.context(config);
+    session.block_on(&context, run::diff(&context, request))
+}
+
+/// The runs that changed a cell of a table.
+pub fn bisect(session: &Session, config: Config, table: &str, key: &str, column: &str) -> Result<Vec<Turning>> {
+    let context = session.context(config);
+    session.block_on(&context, run::bisect(&context, table, key, column))
 }
 
 /// The selected models and what is published of them.

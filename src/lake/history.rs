@@ -148,6 +148,14 @@ impl Lake {
         Table::new(self.clone(), name, delta)
     }
 
+    /// The oldest version of a table that can still be put together.
+    ///
+    /// # Errors
+    /// When the log cannot be read.
+    pub async fn oldest_version(&self, table: &str) -> Result<Option<u64>> {
+        Ok(self.log(table).await?.oldest())
+    }
+
     /// What is recorded beside a table's rows at one of its versions.
     ///
     /// # Errors

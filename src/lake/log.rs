@@ -97,6 +97,12 @@ impl Log {
         (commits.len() as u64 == wanted).then_some((checkpoint, commits))
     }
 
+    /// The oldest version that can be put together.
+    pub fn oldest(&self) -> Option<u64> {
+        let versions: BTreeSet<u64> = self.commits.union(&self.checkpoints).copied().collect();
+        versions.into_iter().find(|version| self.pieces(*version).is_some())
+    }
+
     /// The path of a checkpoint.
     pub fn checkpoint(&self, version: u64) -> Path {
         self.folder.clone().join(format!("{version:020}.checkpoint.parquet"))
@@ -165,7 +171,7 @@ mod tests {
         assert_eq!(whole.pieces(1), Some((None, vec![0, 1])));
         assert_eq!(whole.pieces(2), Some((Some(2), vec![])));
         assert_eq!(whole.pieces(4), Some((Some(2), vec![3, 4])));
-        assert_eq!(whole.newest(), Some(4));
+        assert_eq!((whole.oldest(), whole.newest()), (Some(0), Some(4)));
     }
 
     #[test]
@@ -173,6 +179,7 @@ mod tests {
         let cleaned = log(&[3, 4, 5], &[4]);
         assert_eq!(cleaned.pieces(3), None, "nothing to begin with");
         assert_eq!(cleaned.pieces(5), Some((Some(4), vec![5])));
+        assert_eq!(cleaned.oldest(), Some(4));
         assert_eq!(log(&[0, 2], &[]).pieces(2), None, "one is missing");
         assert_eq!(log(&[], &[7]).pieces(7), Some((Some(7), vec![])));
     }

@@ -3,9 +3,12 @@
 //! [`run()`] tells the whole story: take the lock, ingest what is new, build what is stale, export what changed, write
 //! down what happened.
 
+mod bisect;
 mod blueprint;
 mod build;
 mod cases;
+mod cells;
+mod diff;
 mod docs;
 mod exports;
 mod inspect;
@@ -26,6 +29,9 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Error, Result, anyhow};
 
+pub use bisect::{Turning, Value, bisect};
+pub use cells::{Change, Fate};
+pub use diff::{Diff, DiffRequest, TableDiff, diff};
 pub use docs::docs;
 pub use inspect::{ModelRow, RunRow, Vitals, describe, models, runs, vitals};
 pub use lock::holder;
