@@ -118,7 +118,7 @@ fn every_run_is_a_moment_to_be_asked_undone_and_had_back() {
 
     // What is told beforehand changes nothing.
     let told = shop.succeeds(&["undo", &third.0, "--dry-run"]);
-    for part in ["app_gmv ", "dwd_order ", "2026-01-02", "the next `strata run` takes in again"] {
+    for part in ["app_gmv ", "dwd_order ", "2026-01-03", "the next `strata run` takes in again"] {
         assert!(told.contains(part), "`{part}` in:\n{told}");
     }
     assert_eq!(state(&shop), third.1);

@@ -63,7 +63,7 @@ impl Table {
     /// # Errors
     /// When another writer committed since the snapshot was taken, or the storage fails; the table is as it was then.
     pub async fn commit(&mut self, commit: Commit) -> Result<()> {
-        if self.lake().moment.is_some() {
+        if self.lake().after.is_some() {
             bail!("{}: the past is not written to", self.name());
         }
         let partitioned = self.partitioned();

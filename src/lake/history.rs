@@ -1,9 +1,9 @@
-//! The past: who made which version of a table, and the lake as it was after, or before, a run.
+//! The past: who made which version of a table, and the lake as it was after a run.
 //!
-//! A past lake ([`Lake::at`]) is read like the present one: a table is the newest version that a run up to then
+//! A past lake ([`Lake::after`]) is read like the present one: a table is the newest version that a run up to then
 //! committed, with the records of that version, and a table that did not exist yet is not there. It cannot be written.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 
 use anyhow::{Context, Result, anyhow};
 use futures::{StreamExt, TryStreamExt};
@@ -15,45 +15,10 @@ use crate::error::Advice;
 /// The layers, whose folders hold the tables.
 const LAYERS: [&str; 4] = ["ods", "dwd", "dws", "app"];
 
-/// A moment in the life of a lake. Names of later runs sort after those of earlier ones.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Moment {
-    /// When the run, and all before it, were done.
-    After(String),
-    /// When the run, and none after it, had not begun.
-    Before(String),
-}
-
-impl Moment {
-    /// Whether what a run did is part of the state at this moment.
-    fn includes(&self, run: &str) -> bool {
-        match self {
-            Self::After(last) => run <= last.as_str(),
-            Self::Before(first) => run < first.as_str(),
-        }
-    }
-
-    fn words(&self) -> String {
-        match self {
-            Self::After(run) => format!("after run {run}"),
-            Self::Before(run) => format!("before run {run}"),
-        }
-    }
-}
-
-/// A table at a moment.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Back {
-    /// The version it had then; `None` when it did not exist.
-    pub version: Option<u64>,
-    /// The versions that were made since, newest first.
-    pub since: Vec<Version>,
-}
-
 impl Lake {
-    /// The lake as it was at a moment.
-    pub fn at(&self, moment: Moment) -> Self {
-        Self { moment: Some(moment.into()), ..self.clone() }
+    /// The lake as it was when a run, and all before it, were done. Names of later runs sort after those of earlier ones.
+    pub fn after(&self, run: &str) -> Self {
+        Self { after: Some(run.into()), ..self.clone() }
     }
 
     /// Every table there is, by layer and name.
@@ -89,53 +54,41 @@ impl Lake {
         texts.map(|read| read.and_then(told)).try_collect().await
     }
 
-    /// The runs that made any version of any table, as far as the logs still tell.
+    /// The histories of all tables.
     ///
     /// # Errors
     /// When a log cannot be read.
-    pub async fn runs(&self) -> Result<BTreeSet<String>> {
+    pub async fn histories(&self) -> Result<BTreeMap<String, Vec<Version>>> {
         let tables = futures::stream::iter(self.all_tables().await?);
-        let mut histories =
-            tables.map(|table| async move { self.history(&table).await }).buffer_unordered(CONCURRENT_TABLES);
-        let mut runs = BTreeSet::new();
-        while let Some(versions) = histories.try_next().await? {
-            runs.extend(versions.into_iter().map(|version| version.run).filter(|run| !run.is_empty()));
-        }
-        Ok(runs)
+        let read = |table: String| async move { self.history(&table).await.map(|versions| (table, versions)) };
+        tables.map(read).buffer_unordered(CONCURRENT_TABLES).try_collect().await
     }
 
-    /// Goes back in a table's log to a moment; reads no more of it than was written since.
+    /// The version that a table had when a run was done; `None` when it did not exist. Reads no more of its log than was
+    /// written since.
     ///
     /// A version that names no run (a table that was created, with nothing in it yet) belongs to the one after it.
     ///
     /// # Errors
     /// When the log cannot be read, or was cleaned up and no longer has that state.
-    pub async fn back(&self, table: &str, moment: &Moment) -> Result<Back> {
+    pub(super) async fn version_after(&self, table: &str, run: &str) -> Result<Option<u64>> {
         let log = self.log(table).await?;
         let mut texts = std::pin::pin!(log.read(&*self.store, log.commits.clone().into_iter().rev()));
-        let mut back = Back::default();
+        let mut is_newest = true;
         while let Some((number, text)) = texts.try_next().await? {
             let version = version_of(number, &text)?;
-            let has_run_since = back.since.iter().any(|since| !since.run.is_empty());
             if version.run.is_empty() {
-                back.since.push(version);
-            } else if moment.includes(&version.run) {
-                // Nothing but versions without a run came after it: they are its own.
-                if !has_run_since {
-                    back.since.clear();
-                }
-                let newest = if has_run_since { number } else { log.newest().unwrap_or(number) };
-                log.pieces(newest).map(drop).with_context(|| gone(table, moment)).hint(gone_hint())?;
-                return Ok(Back { version: Some(newest), ..back });
-            } else {
-                back.since.push(version);
+                continue;
             }
+            if version.run.as_str() > run {
+                is_newest = false;
+                continue;
+            }
+            // Nothing but versions without a run came after the newest that has one: they are its own.
+            let found = if is_newest { log.newest().unwrap_or(number) } else { number };
+            return if log.pieces(found).is_some() { Ok(Some(found)) } else { gone(table, run) };
         }
-        match back.since.last() {
-            Some(oldest) if oldest.version > 0 => Err(anyhow!(gone(table, moment))).hint(gone_hint()),
-            None if log.newest().is_some() => Err(anyhow!(gone(table, moment))).hint(gone_hint()),
-            _ => Ok(back),
-        }
+        if log.newest().is_some() && log.commits.first() != Some(&0) { gone(table, run) } else { Ok(None) }
     }
 
     /// A table at one of its versions.
@@ -170,10 +123,7 @@ impl Lake {
     }
 }
 
-fn gone(table: &str, moment: &Moment) -> String {
-    format!("what {table} was {} is gone: its log was cleaned up", moment.words())
-}
-
-fn gone_hint() -> &'static str {
-    "a later run is needed; what was cleaned up cannot be had back"
+fn gone<T>(table: &str, run: &str) -> Result<T> {
+    let error = anyhow!("what {table} was after run {run} is gone: its log was cleaned up");
+    Err(error).hint("ask for a later run: what was cleaned up cannot be had back")
 }

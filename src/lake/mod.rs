@@ -28,7 +28,6 @@ use url::Url;
 
 pub use commit::{Commit, StagedFile};
 pub use files::{EncodedFile, encode_parquet, read_batches, read_columns};
-pub use history::{Back, Moment};
 pub use log::{RecordChange, Version};
 pub use order::sorted_by;
 pub use restore::Restoration;
@@ -43,8 +42,8 @@ pub struct Lake {
     root: Url,
     store: Arc<dyn ObjectStore>,
     prefix: Path,
-    /// When it is looked at; `None` is now.
-    moment: Option<Arc<Moment>>,
+    /// The run after which it is looked at; `None` is now.
+    after: Option<Arc<str>>,
 }
 
 impl Lake {
@@ -66,7 +65,7 @@ impl Lake {
         };
         let (store, prefix) =
             object_store::parse_url(&root).with_context(|| format!("open the lake's storage {root}"))?;
-        Ok(Self { root, store: Arc::from(store), prefix, moment: None })
+        Ok(Self { root, store: Arc::from(store), prefix, after: None })
     }
 
     /// The URL of the root, ending in `/`.
@@ -90,8 +89,8 @@ impl Lake {
     /// # Errors
     /// When the storage or the table's log cannot be read.
     pub async fn table(&self, name: &str) -> Result<Option<Table>> {
-        if let Some(moment) = &self.moment {
-            return match self.back(name, moment).await?.version {
+        if let Some(run) = &self.after {
+            return match self.version_after(name, run).await? {
                 Some(version) => self.table_at(name, version).await.map(Some),
                 None => Ok(None),
             };
@@ -132,8 +131,8 @@ impl Lake {
     /// When the log cannot be read. A table that does not exist has no records.
     pub async fn records(&self, name: &str) -> Result<BTreeMap<String, String>> {
         let log = self.log(name).await?;
-        let version = match &self.moment {
-            Some(moment) => self.back(name, moment).await?.version,
+        let version = match &self.after {
+            Some(run) => self.version_after(name, run).await?,
             None => log.newest(),
         };
         let Some(version) = version else { return Ok(BTreeMap::new()) };
@@ -150,10 +149,10 @@ impl Lake {
         let mut names: Vec<String> =
             listing.common_prefixes.iter().filter_map(|p| p.filename().map(str::to_owned)).collect();
         names.sort();
-        let Some(moment) = &self.moment else { return Ok(names) };
+        let Some(run) = &self.after else { return Ok(names) };
         let there = |name: String| async move {
             // One whose past is gone is told so when it is opened.
-            let is_absent = self.back(&name, moment).await.is_ok_and(|back| back.version.is_none());
+            let is_absent = self.version_after(&name, run).await.is_ok_and(|version| version.is_none());
             Ok::<_, anyhow::Error>((!is_absent).then_some(name))
         };
         let there = futures::stream::iter(names).map(there).buffered(CONCURRENT_TABLES);

@@ -124,13 +124,18 @@ async fn opened(lake: &Lake) -> (Table, BTreeMap<String, String>) {
     (table, lake.records("dwd_test").await.expect("reads"))
 }
 
-/// Brings `dwd_test` to what it was at a moment; whether there was anything to do.
-async fn brought_back(lake: &Lake, moment: Moment, run: &str) -> bool {
+/// Brings `dwd_test` to a version that it had, or to when it did not exist; whether there was anything to do.
+async fn brought_back(lake: &Lake, version: Option<u64>, run: &str) -> bool {
     let (mut table, records) = opened(lake).await;
-    let past = lake.at(moment);
-    let then = past.table("dwd_test").await.expect("opens");
-    let recorded = past.records("dwd_test").await.expect("reads");
-    let restoration = Restoration::of((&table, &records), then.as_ref().map(|then| (then, &recorded))).expect("alike");
+    let then = match version {
+        Some(version) => {
+            let recorded = lake.records_at("dwd_test", version).await.expect("reads");
+            Some((lake.table_at("dwd_test", version).await.expect("opens"), recorded))
+        }
+        None => None,
+    };
+    let then = then.as_ref().map(|(then, recorded)| (then, recorded));
+    let restoration = Restoration::of((&table, &records), then).expect("alike");
     assert!(table.missing(&restoration.adds).await.expect("looks").is_empty());
     let is_due = !restoration.is_empty();
     if is_due {
@@ -160,35 +165,35 @@ async fn a_table_is_brought_back_with_its_files_columns_and_records_and_forth_ag
     table.commit(by("r2", vec![second], before.files().to_vec(), &records)).await.expect("commits");
     let (after, recorded_after) = opened(&lake).await;
 
-    assert!(brought_back(&lake, Moment::Before("r2".into()), "r3").await);
+    assert!(brought_back(&lake, Some(1), "r3").await);
     let paths = |table: &Table| table.files().iter().map(|f| (f.path.clone(), f.rows, f.days)).collect::<Vec<_>>();
     let (now, recorded) = opened(&lake).await;
     assert_eq!((paths(&now), recorded), (paths(&before), recorded_before.clone()));
     assert_eq!((now.schema(), now.description()), (before.schema(), before.description()));
-    assert!(!brought_back(&lake, Moment::Before("r2".into()), "r4").await, "there is nothing left to do");
+    assert!(!brought_back(&lake, Some(1), "r4").await, "there is nothing left to do");
 
-    assert!(brought_back(&lake, Moment::Before("r3".into()), "r5").await, "and what was brought back comes forth");
+    assert!(brought_back(&lake, Some(2), "r5").await, "and what was brought back comes forth");
     let (now, recorded) = opened(&lake).await;
     assert_eq!((paths(&now), recorded, now.schema()), (paths(&after), recorded_after, after.schema()));
 
-    assert!(brought_back(&lake, Moment::Before("r1".into()), "r6").await, "before there was one");
+    assert!(brought_back(&lake, None, "r6").await, "before there was one");
     let (now, recorded) = opened(&lake).await;
     assert!(now.files().is_empty() && recorded.is_empty());
     // Each state is still there to be looked at.
     for (run, expected) in [("r1", &before), ("r2", &after), ("r3", &before), ("r5", &after)] {
-        let past = lake.at(Moment::After(run.into()));
+        let past = lake.after(run);
         let then = past.table("dwd_test").await.expect("opens").expect("exists");
         assert_eq!(paths(&then), paths(expected), "{run}");
     }
-    let past = lake.at(Moment::After("r1".into()));
+    let past = lake.after("r1");
     assert_eq!(past.records("dwd_test").await.expect("reads"), recorded_before);
     assert_eq!(past.tables("dwd").await.expect("lists"), ["dwd_test"]);
     let mut then = past.table("dwd_test").await.expect("opens").expect("exists");
     assert!(then.commit(by("r9", vec![], vec![], &[])).await.is_err(), "the past is not written to");
-    let long_ago = lake.at(Moment::After("r0".into()));
+    let long_ago = lake.after("r0");
     assert!(long_ago.table("dwd_test").await.expect("looks").is_none());
     assert!(long_ago.tables("dwd").await.expect("lists").is_empty());
-    assert_eq!(lake.runs().await.expect("reads").len(), 5);
+    assert_eq!(lake.histories().await.expect("reads")["dwd_test"].len(), 6, "creation and five runs");
 }
 
 #[tokio::test]
@@ -205,7 +210,7 @@ async fn a_past_behind_a_cleaned_log_is_said_to_be_gone_and_a_vacuumed_file_is_m
     for version in 0..20 {
         std::fs::remove_file(log.join(format!("{version:020}.json"))).expect("cleans up");
     }
-    let after = |run: &str| lake.at(Moment::After(run.into()));
+    let after = |run: &str| lake.after(run);
     for run in ["r20", "r23"] {
         assert_eq!(after(run).records("dwd_test").await.expect("reads")["last"], run);
         assert!(after(run).table("dwd_test").await.expect("opens").is_some());

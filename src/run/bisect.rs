@@ -16,7 +16,7 @@ use super::project::{Context, Project, SlotRecord, WHOLE, WholeRecord, slot_of, 
 use crate::date::{BizDate, Slot};
 use crate::engine::LakeScan;
 use crate::error::{Advice, Exit, nearest};
-use crate::lake::{Moment, RecordChange, Table, Version};
+use crate::lake::{RecordChange, Table, Version};
 use crate::plan::{Fingerprint, States, folded};
 
 /// A run that changed a number.
@@ -238,7 +238,7 @@ async fn why(
     if old.meaning != new.meaning {
         return Ok("SQL changed".to_owned());
     }
-    let past = project.lake.at(Moment::After(version.run.clone()));
+    let past = project.lake.after(&version.run);
     let mut words = Vec::new();
     for table in old.inputs.keys().chain(new.inputs.keys().filter(|table| !old.inputs.contains_key(*table))) {
         if old.inputs.get(table) == new.inputs.get(table) {

@@ -16,7 +16,7 @@ use super::undo::changed;
 use crate::date::Slot;
 use crate::engine::{LakeScan, memory_table, query_stream};
 use crate::error::{Advice, Exit, nearest};
-use crate::lake::{FileRef, Lake, Moment, Table};
+use crate::lake::{FileRef, Lake, Table};
 use crate::plan::TableState;
 
 /// Tables that are looked at at once.
@@ -79,7 +79,7 @@ pub async fn diff(ctx: &Context, request: &DiffRequest) -> Result<Diff> {
     let before = run_meant(ctx, &project.lake, &request.before).await?;
     let after = run_meant(ctx, &project.lake, &request.after).await?;
     let names = tables(&project.lake, &request.tables).await?;
-    let lakes = [&before, &after].map(|run| project.lake.at(Moment::After(run.clone())));
+    let lakes = [&before, &after].map(|run| project.lake.after(run));
     let states: Vec<(String, State, State)> = futures::stream::iter(names)
         .map(|name| {
             let lakes = &lakes;

@@ -3,7 +3,7 @@
 //! The runs there are are those that the lake's tables name in their logs, and those that left a record in the project:
 //! a run that found nothing to do is a moment too.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use anyhow::{Result, anyhow};
 use chrono::{DateTime, NaiveDateTime, TimeZone};
@@ -12,7 +12,7 @@ use super::inspect::recorded_runs;
 use super::project::Context;
 use crate::date::Zone;
 use crate::error::{Advice, Exit, nearest};
-use crate::lake::Lake;
+use crate::lake::{Lake, Version};
 
 /// The run after which the warehouse was what is meant: a run, the beginning of its name, or a time, which means the last
 /// run begun by then.
@@ -24,7 +24,7 @@ pub async fn run_meant(ctx: &Context, lake: &Lake, text: &str) -> Result<String>
     if recorded.contains(text) {
         return Ok(text.to_owned());
     }
-    let mut known = lake.runs().await?;
+    let mut known = runs_of(&lake.histories().await?);
     known.extend(recorded);
     let Some(at_ms) = time_of(text, ctx.config.timezone) else { return picked(text, &known) };
     let began_by = format!("{}~", run_time(at_ms));
@@ -38,25 +38,29 @@ pub async fn run_meant(ctx: &Context, lake: &Lake, text: &str) -> Result<String>
     }
 }
 
-/// One of the runs of the lake itself, by its name or the beginning of it.
+/// One of the runs that the lake tells of, by its name or the beginning of it.
 ///
 /// # Errors
 /// When there is no such run, or there are several.
-pub async fn run_of_lake(ctx: &Context, lake: &Lake, text: &str) -> Result<String> {
-    let known = lake.runs().await?;
-    let idle = |run: &String| !known.contains(run);
-    match picked(text, &recorded_runs(ctx).into_iter().filter(idle).collect()) {
-        // One that is only recorded, and whose name is no run's of the lake.
-        Ok(run) if picked(text, &known).is_err() => {
+pub fn run_of_lake(ctx: &Context, histories: &BTreeMap<String, Vec<Version>>, text: &str) -> Result<String> {
+    let known = runs_of(histories);
+    let found = picked(text, &known);
+    let idle = recorded_runs(ctx).into_iter().filter(|run| !known.contains(run)).collect();
+    match (found, picked(text, &idle)) {
+        // One that is recorded in the project, and is no run's of the lake.
+        (Err(_), Ok(run)) => {
             let next = known.range(run.clone()..).next();
-            let hint = next.map_or_else(
-                || "it has nothing to be undone".to_owned(),
-                |next| format!("the next run that did is {next}: `strata undo {next}`"),
-            );
+            let hint = next.map(|next| format!("the next run that did is {next}: `strata undo {next}`"));
+            let hint = hint.unwrap_or_else(|| "there is nothing to be undone".to_owned());
             Err(anyhow!("run {run} changed nothing in the lake")).hint(hint).exit(Exit::Usage)
         }
-        _ => picked(text, &known),
+        (found, _) => found,
     }
+}
+
+fn runs_of(histories: &BTreeMap<String, Vec<Version>>) -> BTreeSet<String> {
+    let runs = histories.values().flatten().map(|version| &version.run);
+    runs.filter(|run| !run.is_empty()).cloned().collect()
 }
 
 /// The run that a name, or the beginning of one, stands for.

@@ -14,7 +14,7 @@ use crate::config::{Config, Location};
 use crate::date::{BizDate, Slot};
 use crate::engine::{Calendar, Engine, Seeds};
 use crate::error::{Advice, Exit};
-use crate::lake::{Lake, Moment};
+use crate::lake::Lake;
 use crate::model::{Layer, Models, Partitions};
 use crate::plan::{Fingerprint, SlotState, SourceStart, States, TableState};
 use crate::progress::Reporter;
@@ -135,9 +135,9 @@ impl Project {
         })
     }
 
-    /// The project over the lake as it was at a moment; models, seeds and settings are today's.
-    pub fn at(self, moment: Moment) -> Self {
-        Self { lake: self.lake.at(moment), ..self }
+    /// The project over the lake as it was after a run; models, seeds and settings are today's.
+    pub fn after(self, run: &str) -> Self {
+        Self { lake: self.lake.after(run), ..self }
     }
 
     /// Reads what the lake records of every table; no data file is opened.

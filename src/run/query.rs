@@ -14,7 +14,6 @@ use super::project::{Context, Project, declared_tables};
 use super::sql_error::{Names, byte_of, located, no_table};
 use crate::engine::{register_calendar, register_lake, sql_type};
 use crate::error::{Advice, Exit, SourceError};
-use crate::lake::Moment;
 use crate::model::{Layer, parse_statements, table_text};
 use crate::progress::Event;
 
@@ -42,7 +41,7 @@ pub async fn query(ctx: &Context, sql: &str, as_of: Option<&str>) -> Result<Vec<
     if let Some(text) = as_of {
         let run = run_meant(ctx, &project.lake, text).await?;
         ctx.reporter.report(Event::Note(format!("as of run {run}")));
-        project = project.at(Moment::After(run));
+        project = project.after(&run);
     }
     let project = Arc::new(project);
     let session = project.engine.session();

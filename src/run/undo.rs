@@ -5,6 +5,7 @@
 //! run might have left, and the next run, or the same undo again, finishes it. Fingerprints and content versions are
 //! restored as they were, so nothing of it depends on the names of runs being in order.
 
+use std::cmp::Reverse;
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Instant;
 
@@ -21,7 +22,7 @@ use crate::date::Slot;
 use crate::error::{Advice, Exit};
 use crate::ingest::orders::DELETED_TABLE;
 use crate::ingest::rejects::REJECT_TABLE;
-use crate::lake::{Lake, Moment, Restoration, Table};
+use crate::lake::{Lake, Restoration, Table, Version};
 use crate::model::Layer;
 use crate::plan::{TableState, folded};
 use crate::progress::{Event, count, counted};
@@ -77,9 +78,10 @@ struct Work {
 /// # Errors
 /// When there is no such run, the lake cannot be read, or what was there before is gone.
 pub async fn undo_plan(ctx: &Context, run: &str) -> Result<UndoReport> {
-    let project = Project::open(&ctx.config)?;
-    let run = run_of_lake(ctx, &project.lake, run).await?;
-    Ok(planned(&project.lake, &run).await?.told(&run))
+    let lake = Project::without_models(&ctx.config)?.lake;
+    let histories = lake.histories().await?;
+    let run = run_of_lake(ctx, &histories, run)?;
+    Ok(planned(&lake, &histories, &run).await?.told(&run))
 }
 
 /// Brings the lake and the exports to the state before a run.
@@ -90,10 +92,10 @@ pub async fn undo_plan(ctx: &Context, run: &str) -> Result<UndoReport> {
 pub async fn undo(ctx: &Context, run: &str, request: &RunRequest) -> Result<RunReport> {
     let since = Instant::now();
     let project = Project::open(&ctx.config)?;
-    let run = run_of_lake(ctx, &project.lake, run).await?;
     let _lock = locked(ctx, request).await?;
-    // Only now nobody else changes it.
-    let plan = planned(&project.lake, &run).await?;
+    let histories = project.lake.histories().await?;
+    let run = run_of_lake(ctx, &histories, run)?;
+    let plan = planned(&project.lake, &histories, &run).await?;
     let told = plan.told(&run);
     for line in told.lines() {
         ctx.reporter.report(Event::Note(line));
@@ -133,8 +135,13 @@ impl UndoReport {
         if !others.is_empty() {
             lines.push(format!("undone with it: {}", others.join(", ")));
         }
-        let width = tables.iter().map(|table| table.table.len()).max().unwrap_or_default();
-        lines.extend(tables.iter().map(|table| format!("  {:width$}  {}", table.table, table.words())));
+        let (alike, other): (Vec<&UndoneTable>, Vec<&UndoneTable>) = tables.iter().partition(|table| table.is_alike());
+        let width = other.iter().map(|table| table.table.len()).max().unwrap_or_default();
+        lines.extend(other.iter().map(|table| format!("  {:width$}  {}", table.table, table.words())));
+        let alike: Vec<&str> = alike.iter().map(|table| table.table.as_str()).collect();
+        if !alike.is_empty() {
+            lines.push(format!("  the same rows, as they were recorded before: {}", alike.join(", ")));
+        }
         if tables.iter().any(|table| Layer::of_table(&table.table) == Some(Layer::Ods)) {
             lines.push("what these runs had ingested, the next `strata run` takes in again".to_owned());
         }
@@ -143,6 +150,11 @@ impl UndoReport {
 }
 
 impl UndoneTable {
+    /// Whether its rows stay, and only the records beside them change.
+    fn is_alike(&self) -> bool {
+        self.slots.is_empty() && self.rows + self.rows_before == 0 && !self.reshaped
+    }
+
     fn words(&self) -> String {
         let days = folded(&self.slots.iter().copied().collect());
         let what = match self.slots.len() {
@@ -151,9 +163,6 @@ impl UndoneTable {
             1 if self.slots == [None] => String::new(),
             parts => format!("{} {days}, ", counted(parts as u64, "partition")),
         };
-        if self.slots.is_empty() && self.rows + self.rows_before == 0 {
-            return "only what it was made from".to_owned();
-        }
         let rows = format!("{} → {}", counted(self.rows, "row"), count(self.rows_before));
         let columns = if self.reshaped { ", columns as they were" } else { "" };
         let emptied = if self.emptied { ", it did not exist" } else { "" };
@@ -172,14 +181,11 @@ impl Plan {
 }
 
 /// Finds what differs from the state before a run, and that all of it can be had back.
-async fn planned(lake: &Lake, run: &str) -> Result<Plan> {
-    let moment = Moment::Before(run.to_owned());
-    let tables = futures::stream::iter(lake.all_tables().await?);
-    let works: Vec<Option<Work>> = tables
-        .map(|name| {
-            let moment = &moment;
-            async move { work(lake, &name, moment).await }
-        })
+async fn planned(lake: &Lake, histories: &BTreeMap<String, Vec<Version>>, run: &str) -> Result<Plan> {
+    let undone = undone(histories, run);
+    let cuts = histories.iter().filter_map(|(table, versions)| Some((table, cut(versions, &undone)?)));
+    let works: Vec<Option<Work>> = futures::stream::iter(cuts.collect::<Vec<_>>())
+        .map(|(table, cut)| async move { work(lake, table, cut, run).await })
         .buffered(CONCURRENT_TABLES)
         .try_collect()
         .await?;
@@ -188,8 +194,45 @@ async fn planned(lake: &Lake, run: &str) -> Result<Plan> {
         plan.runs.extend(work.runs.iter().cloned());
         plan.tables.push(work);
     }
-    plan.tables.sort_by_key(|work| std::cmp::Reverse(place(work.table.name())));
+    plan.tables.sort_by_key(|work| Reverse(place(work.table.name())));
     Ok(plan)
+}
+
+/// The runs to be undone with a run: those named after it, and all that committed to a table after one of them. Names
+/// follow the clock and the order in which runs began; one that waited for the lock may have come after a later one.
+fn undone(histories: &BTreeMap<String, Vec<Version>>, run: &str) -> BTreeSet<String> {
+    let runs = histories.values().flatten().map(|version| &version.run);
+    let mut undone: BTreeSet<String> = runs.filter(|other| other.as_str() >= run).cloned().collect();
+    loop {
+        let since = histories.values().flat_map(|versions| {
+            versions.iter().skip_while(|version| !undone.contains(&version.run)).map(|version| &version.run)
+        });
+        let more: Vec<String> = since.filter(|run| !run.is_empty() && !undone.contains(*run)).cloned().collect();
+        if more.is_empty() {
+            return undone;
+        }
+        undone.extend(more);
+    }
+}
+
+/// Where a table's history is cut.
+#[derive(Debug, PartialEq, Eq)]
+struct Cut {
+    /// The version it had before; `None` when it did not exist.
+    before: Option<u64>,
+    /// The runs that made versions since.
+    runs: BTreeSet<String>,
+}
+
+/// Cuts a table's history before the first version of the runs to be undone; `None` when they made none. A version that
+/// names no run, as one that only created the table, belongs to the one after it.
+fn cut(versions: &[Version], undone: &BTreeSet<String>) -> Option<Cut> {
+    let first = versions.iter().position(|version| undone.contains(&version.run))?;
+    let named = versions[..first].iter().rposition(|version| !version.run.is_empty());
+    let oldest = named.map_or(0, |named| named + 1);
+    let before = versions[oldest].version.checked_sub(1);
+    let runs = versions[first..].iter().map(|version| version.run.clone()).filter(|run| !run.is_empty()).collect();
+    Some(Cut { before, runs })
 }
 
 /// In which order a run commits to tables, as far as it matters: rejects and tombstones before the rows they go with.
@@ -197,14 +240,15 @@ fn place(table: &str) -> (Option<Layer>, bool) {
     (Layer::of_table(table), ![REJECT_TABLE, DELETED_TABLE].contains(&table))
 }
 
-async fn work(lake: &Lake, name: &str, moment: &Moment) -> Result<Option<Work>> {
-    let back = lake.back(name, moment).await?;
-    let (false, Some(table)) = (back.since.is_empty(), lake.table(name).await?) else { return Ok(None) };
+async fn work(lake: &Lake, name: &str, Cut { before, runs }: Cut, run: &str) -> Result<Option<Work>> {
+    let Some(table) = lake.table(name).await? else { return Ok(None) };
     let records = lake.records(name).await?;
-    let past = match back.version {
+    let past = match before {
         Some(version) => {
-            let records = lake.records_at(name, version).await?;
-            Some((lake.table_at(name, version).await?, records))
+            let gone = || format!("what {name} was before run {run} cannot be had back");
+            let hint = "its log was cleaned up; nothing was changed, and a later run may still be undone";
+            let records = lake.records_at(name, version).await.with_context(gone).hint(hint)?;
+            Some((lake.table_at(name, version).await.with_context(gone).hint(hint)?, records))
         }
         None => None,
     };
@@ -227,7 +271,6 @@ async fn work(lake: &Lake, name: &str, moment: &Moment) -> Result<Option<Work>> 
         None => TableState::default(),
     };
     let told = told(&table, &restoration, &state(&records)?.unwrap_or_default(), &before, past.is_none());
-    let runs = back.since.into_iter().map(|version| version.run).filter(|run| !run.is_empty()).collect();
     Ok(Some(Work { table, restoration, runs, told }))
 }
 
@@ -264,4 +307,43 @@ pub fn changed(one: &TableState, other: &TableState) -> Vec<Slot> {
     let version = |state: &TableState, slot| state.slots.get(slot).map(|partition| (partition.version, partition.rows));
     let slots: BTreeMap<&Slot, ()> = one.slots.keys().chain(other.slots.keys()).map(|slot| (slot, ())).collect();
     slots.into_keys().filter(|slot| version(one, slot) != version(other, slot)).copied().collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn history(runs: &[&str]) -> Vec<Version> {
+        let version = |(number, run): (usize, &&str)| Version {
+            version: number as u64,
+            run: (*run).to_owned(),
+            ..Version::default()
+        };
+        runs.iter().enumerate().map(version).collect()
+    }
+
+    fn names(runs: &[&str]) -> BTreeSet<String> {
+        runs.iter().map(|run| (*run).to_owned()).collect()
+    }
+
+    #[test]
+    fn a_history_is_cut_before_the_first_version_of_the_runs_to_be_undone() {
+        let table = history(&["", "r1", "r2", "r2", "", "r3"]);
+        let at = |undone: &[&str]| cut(&table, &names(undone)).map(|cut| cut.before);
+        assert_eq!(at(&["r3"]), Some(Some(3)), "what it created belongs to it");
+        assert_eq!(at(&["r2", "r3"]), Some(Some(1)));
+        assert_eq!(at(&["r1", "r2", "r3"]), Some(None), "it did not exist");
+        assert_eq!(at(&["r4"]), None, "they made no version of it");
+        assert_eq!(cut(&table, &names(&["r2"])).expect("cut").runs, names(&["r2", "r3"]));
+    }
+
+    #[test]
+    fn a_run_that_waited_for_a_later_one_is_undone_with_it() {
+        // r2 began before r3, waited, and came after it.
+        let histories = [("a", &["", "r1", "r3", "r2"][..]), ("b", &["", "r2"]), ("c", &["", "r1"])];
+        let histories = histories.map(|(table, runs)| (table.to_owned(), history(runs))).into();
+        assert_eq!(undone(&histories, "r3"), names(&["r2", "r3"]));
+        assert_eq!(undone(&histories, "r1"), names(&["r1", "r2", "r3"]));
+        assert_eq!(cut(&histories["b"], &undone(&histories, "r3")).expect("cut").before, None);
+    }
 }
