@@ -19,7 +19,7 @@ use crate::run::RunRow;
   strata history --limit 100 --format csv
   strata history 20260105T010203123-04711")]
 pub struct Args {
-    /// One run, in detail [default: the latest runs, a line each]
+    /// One run, in detail: its name or the beginning of it [default: the latest runs, a line each]
     #[arg(value_name = "RUN")]
     run: Option<String>,
     /// How many runs to show
@@ -98,6 +98,21 @@ fn detail(record: &Value) -> Grid {
             cell(&model["built"]),
             cell(&model["changed"]),
             seconds(&model["seconds"]),
+            reason.into(),
+        ]);
+    }
+    for table in parts(&record["undone"], "tables") {
+        let partitions = table["slots"].as_array().map_or(0, Vec::len) as u64;
+        let reason = record["undone"]["run"].as_str().map(|run| format!("as before run {run}"));
+        grid.push([
+            "undo".into(),
+            cell(&table["table"]),
+            "brought back".into(),
+            cell(&table["rows_before"]),
+            Cell::Null,
+            Cell::Null,
+            partitions.into(),
+            Cell::Null,
             reason.into(),
         ]);
     }

@@ -2,9 +2,11 @@
 //! it ends. A command is a thin wrapper over an operation of [`crate::run`]; only this module prints and reads the clock.
 
 mod args;
+mod bisect;
 mod build;
 mod check;
 mod completions;
+mod diff;
 mod docs;
 mod doctor;
 mod export;
@@ -27,6 +29,7 @@ mod show;
 mod summary;
 mod terminal;
 mod test;
+mod undo;
 mod wording;
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -81,6 +84,9 @@ enum Command {
     Docs(docs::Args),
     Rejects(rejects::Args),
     History(history::Args),
+    Undo(undo::Args),
+    Diff(diff::Args),
+    Bisect(bisect::Args),
     Sample(sample::Args),
     Doctor(doctor::Args),
     Init(init::Args),
@@ -127,7 +133,6 @@ fn to_come(error: &clap::Error) -> Option<String> {
         "shell" => "`strata query SQL` answers one question",
         "report" => "`strata history` tells of past runs, `strata docs` of the tables",
         "man" => "`strata --help` and `strata COMMAND --help` tell everything",
-        "undo" => "`strata run --force` with --from and --to builds days again",
         "maintain" => "nothing has to be maintained for the warehouse to be right",
         _ => return None,
     };
@@ -150,6 +155,9 @@ impl Command {
             Self::Docs(args) => args.run(session),
             Self::Rejects(args) => args.run(session),
             Self::History(args) => args.run(session),
+            Self::Undo(args) => args.run(session),
+            Self::Diff(args) => args.run(session),
+            Self::Bisect(args) => args.run(session),
             Self::Sample(args) => args.run(session),
             Self::Doctor(args) => args.run(session),
             Self::Init(args) => args.run(session),

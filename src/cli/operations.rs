@@ -9,7 +9,7 @@ use super::session::Session;
 use super::summary::summary;
 use crate::config::Config;
 use crate::error::Exit;
-use crate::run::{self, ModelRow, RunRequest, RunRow, Step, Trial, Vitals};
+use crate::run::{self, Diff, DiffRequest, ModelRow, RunRequest, RunRow, Step, Trial, Turning, Vitals};
 
 /// A request for these steps, days and models, neither forced nor patient.
 pub fn request(
@@ -59,9 +59,35 @@ fn words(request: &RunRequest) -> String {
 }
 
 /// The rows that a query gives; at least one batch, which may have none.
-pub fn query(session: &Session, config: Config, sql: &str) -> Result<Vec<RecordBatch>> {
+pub fn query(session: &Session, config: Config, sql: &str, as_of: Option<&str>) -> Result<Vec<RecordBatch>> {
     let context = session.context(config);
-    session.block_on(&context, run::query(&context, sql))
+    session.block_on(&context, run::query(&context, sql, as_of))
+}
+
+/// Brings the warehouse to the state before a run, reporting to the terminal; the summary is the last thing said.
+pub fn undo(session: &Session, config: Config, run: &str, request: &RunRequest) -> Result<Exit> {
+    let context = session.context(config);
+    let report = session.block_on(&context, run::undo(&context, run, request))?;
+    summary(&report).lines().for_each(|line| session.terminal.note(line));
+    Ok(report.exit(session.strict))
+}
+
+/// What undoing a run would do, as lines of text.
+pub fn undo_plan(session: &Session, config: Config, run: &str) -> Result<Vec<String>> {
+    let context = session.context(config);
+    Ok(session.block_on(&context, run::undo_plan(&context, run))?.lines())
+}
+
+/// How the warehouse after one run differs from that after another.
+pub fn diff(session: &Session, config: Config, request: &DiffRequest) -> Result<Diff> {
+    let context = session.context(config);
+    session.block_on(&context, run::diff(&context, request))
+}
+
+/// The runs that changed a cell of a table.
+pub fn bisect(session: &Session, config: Config, table: &str, key: &str, column: &str) -> Result<Vec<Turning>> {
+    let context = session.context(config);
+    session.block_on(&context, run::bisect(&context, table, key, column))
 }
 
 /// The selected models and what is published of them.

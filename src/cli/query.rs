@@ -23,11 +23,16 @@ const SQL_LIMIT: u64 = 4 << 20;
 #[command(after_help = "Examples:
   strata query \"select * from app_gmv order by dt\"
   strata query \"select * from app_gmv\" --format csv --output gmv.csv
+  strata query \"select * from app_gmv\" --as-of \"2026-01-05 03:00\"
   strata query - < report.sql")]
 pub struct Args {
     /// One SELECT; `-` reads it from stdin
     #[arg(value_name = "SQL")]
     sql: String,
+    /// Asks the tables as they were after a run (its name or the beginning of it), or at a time: 2026-01-05T03:00:00Z, or
+    /// "2026-01-05 03:00" on the warehouse's clock, which mean the last run begun by then; seeds are today's
+    #[arg(long, value_name = "RUN|TIME")]
+    as_of: Option<String>,
     #[command(flatten)]
     results: Results,
 }
@@ -40,7 +45,7 @@ impl Args {
             return Err(error).hint("write it to a file with --output FILE, or into a pipe").exit(Exit::Usage);
         }
         let sql = if self.sql == "-" { read_sql()? } else { self.sql };
-        let batches = operations::query(session, session.config()?, &sql)?;
+        let batches = operations::query(session, session.config()?, &sql, self.as_of.as_deref())?;
         let style = if output.is_some() { Style::Plain } else { session.style() };
         write_to(output.as_deref(), |out| write_batches(out, &batches, format, style))?;
         Ok(Exit::Done)

@@ -76,7 +76,7 @@ impl Args {
                 (filter, sql)
             }
         };
-        let batches = operations::query(session, config, &sql)?;
+        let batches = operations::query(session, config, &sql, None)?;
         let batches = batches.iter().map(with_readable_bytes).collect::<Result<Vec<_>>>()?;
         let Results { format, output } = filter.results;
         let style = if output.is_some() { Style::Plain } else { session.style() };

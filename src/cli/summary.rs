@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use super::wording::{count, counted, duration};
-use crate::run::{ModelReport, ModelResult, RunReport, SourceReport};
+use crate::run::{ModelReport, ModelResult, RunReport, SourceReport, UndoReport};
 
 /// A run's summary: a line a step that did something, and one for how it ended.
 ///
@@ -15,11 +15,15 @@ use crate::run::{ModelReport, ModelResult, RunReport, SourceReport};
 /// ```
 pub fn summary(report: &RunReport) -> String {
     if report.did_nothing() {
+        if report.undone.is_some() {
+            return format!("nothing to undo; {}", ending(report));
+        }
         let checked = if report.warnings.is_empty() { String::new() } else { told(&report.warnings) };
         return format!("nothing new, all is fresh{checked}; {}", ending(report));
     }
     let mut lines = Vec::new();
     lines.extend(report.sources.iter().filter(|s| s.read > s.unchanged || s.files > 0).map(source_line));
+    lines.extend(report.undone.as_ref().map(undo_line));
     lines.extend(build_line(&report.models));
     for export in report.exports.iter().filter(|e| e.partitions > 0) {
         let (tables, partitions) =
@@ -60,6 +64,12 @@ fn source_line(source: &SourceReport) -> String {
         count(*landed),
         count(total)
     )
+}
+
+fn undo_line(undone: &UndoReport) -> String {
+    let partitions = undone.tables.iter().map(|table| table.slots.len() as u64).sum();
+    let (tables, partitions) = (counted(undone.tables.len() as u64, "table"), counted(partitions, "partition"));
+    format!("undo     {tables}, {partitions} as before run {}", undone.run)
 }
 
 fn build_line(models: &[ModelReport]) -> Option<String> {
@@ -108,6 +118,7 @@ mod tests {
             models: Vec::new(),
             exports: Vec::new(),
             differences: Vec::new(),
+            undone: None,
             warnings: Vec::new(),
             failures: Vec::new(),
         }

@@ -63,6 +63,9 @@ impl Table {
     /// # Errors
     /// When another writer committed since the snapshot was taken, or the storage fails; the table is as it was then.
     pub async fn commit(&mut self, commit: Commit) -> Result<()> {
+        if self.lake().after.is_some() {
+            bail!("{}: the past is not written to", self.name());
+        }
         let partitioned = self.partitioned();
         let mut actions = self.schema_actions()?;
         for file in &commit.removes {

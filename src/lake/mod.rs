@@ -7,8 +7,11 @@
 mod commit;
 mod encoding;
 mod files;
+mod history;
+mod log;
 mod order;
 mod records;
+mod restore;
 mod table;
 #[cfg(test)]
 mod tests;
@@ -18,14 +21,20 @@ use std::sync::Arc;
 
 use anyhow::{Context, Result, bail};
 use deltalake::DeltaTableBuilder;
+use futures::{StreamExt, TryStreamExt};
 use object_store::ObjectStore;
 use object_store::path::Path;
 use url::Url;
 
 pub use commit::{Commit, StagedFile};
 pub use files::{EncodedFile, encode_parquet, read_batches, read_columns};
+pub use log::{RecordChange, Version};
 pub use order::sorted_by;
-pub use table::{CommitEntry, FileRef, Table, TableSpec, stored_type};
+pub use restore::Restoration;
+pub use table::{FileRef, Table, TableSpec, stored_type};
+
+/// Tables that are looked at at once.
+const CONCURRENT_TABLES: usize = 16;
 
 /// A warehouse's storage: a folder or an object-store URL. Cheap to clone.
 #[derive(Clone)]
@@ -33,6 +42,8 @@ pub struct Lake {
     root: Url,
     store: Arc<dyn ObjectStore>,
     prefix: Path,
+    /// The run after which it is looked at; `None` is now.
+    after: Option<Arc<str>>,
 }
 
 impl Lake {
@@ -54,7 +65,7 @@ impl Lake {
         };
         let (store, prefix) =
             object_store::parse_url(&root).with_context(|| format!("open the lake's storage {root}"))?;
-        Ok(Self { root, store: Arc::from(store), prefix })
+        Ok(Self { root, store: Arc::from(store), prefix, after: None })
     }
 
     /// The URL of the root, ending in `/`.
@@ -73,11 +84,17 @@ impl Lake {
         self.prefix.clone().join(layer).join(table)
     }
 
-    /// A snapshot of a table's newest version; `None` when there is no such table.
+    /// A snapshot of a table's newest version, or of the one it had when the lake is looked at; `None` when there is no such table.
     ///
     /// # Errors
     /// When the storage or the table's log cannot be read.
     pub async fn table(&self, name: &str) -> Result<Option<Table>> {
+        if let Some(run) = &self.after {
+            return match self.version_after(name, run).await? {
+                Some(version) => self.table_at(name, version).await.map(Some),
+                None => Ok(None),
+            };
+        }
         if !self.has_log(name).await? {
             return Ok(None);
         }
@@ -113,8 +130,14 @@ impl Lake {
     /// # Errors
     /// When the log cannot be read. A table that does not exist has no records.
     pub async fn records(&self, name: &str) -> Result<BTreeMap<String, String>> {
-        let log = self.path(name).join("_delta_log");
-        records::read(&*self.store, &log).await.with_context(|| format!("read what is recorded of {name}"))
+        let log = self.log(name).await?;
+        let version = match &self.after {
+            Some(run) => self.version_after(name, run).await?,
+            None => log.newest(),
+        };
+        let Some(version) = version else { return Ok(BTreeMap::new()) };
+        let read = records::read(&*self.store, &log, version).await;
+        read.with_context(|| format!("read what is recorded of {name}"))
     }
 
     /// The names of all tables of a layer, sorted.
@@ -126,7 +149,14 @@ impl Lake {
         let mut names: Vec<String> =
             listing.common_prefixes.iter().filter_map(|p| p.filename().map(str::to_owned)).collect();
         names.sort();
-        Ok(names)
+        let Some(run) = &self.after else { return Ok(names) };
+        let there = |name: String| async move {
+            // One whose past is gone is told so when it is opened.
+            let is_absent = self.version_after(&name, run).await.is_ok_and(|version| version.is_none());
+            Ok::<_, anyhow::Error>((!is_absent).then_some(name))
+        };
+        let there = futures::stream::iter(names).map(there).buffered(CONCURRENT_TABLES);
+        there.try_filter_map(|name| async move { Ok(name) }).try_collect().await
     }
 
     async fn has_log(&self, name: &str) -> Result<bool> {

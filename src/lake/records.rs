@@ -1,4 +1,4 @@
-//! Reads every domain metadata of a Delta table in one pass over its log.
+//! Reads every domain metadata of a Delta table in one pass over its log, at its newest version or at an earlier one.
 //!
 //! `deltalake` looks a single domain up by replaying the log each time; a warehouse asks for all days of a table at
 //! once. Format: the Delta protocol, actions `domainMetadata`, in JSON commits and (classic) Parquet checkpoints.
@@ -7,79 +7,36 @@ use std::collections::BTreeMap;
 
 use anyhow::{Context, Result};
 use arrow::array::{Array, AsArray};
-use futures::{StreamExt, TryStreamExt};
-use object_store::path::Path;
+use futures::TryStreamExt;
 use object_store::{ObjectStore, ObjectStoreExt};
 use parquet::arrow::ProjectionMask;
 use parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
-use serde::Deserialize;
 
-/// How many commits are fetched at once.
-const CONCURRENT_READS: usize = 16;
+use super::log::{Log, records_of};
 
-#[derive(Deserialize)]
-struct Line {
-    #[serde(rename = "domainMetadata")]
-    domain_metadata: Option<DomainMetadata>,
-}
-
-#[derive(Deserialize)]
-struct DomainMetadata {
-    domain: String,
-    configuration: String,
-    removed: bool,
-}
-
-/// The newest configuration of every domain that is not removed.
-pub async fn read(store: &dyn ObjectStore, log: &Path) -> Result<BTreeMap<String, String>> {
-    let objects: Vec<_> = store.list_with_delimiter(Some(log)).await?.objects;
-    let names: Vec<&str> = objects.iter().filter_map(|o| o.location.filename()).collect();
-    let version_of = |name: &str| name.get(..20).and_then(|digits| digits.parse::<u64>().ok());
-    let newest = names
-        .iter()
-        .filter(|n| n.ends_with(".checkpoint.parquet") && n.len() == 39)
-        .filter_map(|n| version_of(n))
-        .max();
-
+/// The configuration at a version of every domain that is not removed.
+///
+/// # Errors
+/// When the log cannot be read, or no longer has what that version is made of.
+pub async fn read(store: &dyn ObjectStore, log: &Log, version: u64) -> Result<BTreeMap<String, String>> {
+    let pieces = log.pieces(version);
+    let (checkpoint, commits) = pieces.with_context(|| format!("the log no longer has version {version}"))?;
     let mut found = BTreeMap::new();
-    if let Some(version) = newest {
-        let path = log.clone().join(format!("{version:020}.checkpoint.parquet"));
+    if let Some(version) = checkpoint {
+        let path = log.checkpoint(version);
         let bytes = store.get(&path).await?.bytes().await?;
         read_checkpoint(bytes, &mut found).with_context(|| format!("checkpoint {path}"))?;
     }
-    let mut commits: Vec<u64> = names
-        .iter()
-        .filter(|name| name.len() == 25 && name.ends_with(".json"))
-        .filter_map(|name| version_of(name))
-        .filter(|version| newest.is_none_or(|n| *version > n))
-        .collect();
-    commits.sort_unstable();
-    let texts: Vec<bytes::Bytes> = futures::stream::iter(commits)
-        .map(|version| {
-            let path = log.clone().join(format!("{version:020}.json"));
-            async move { store.get(&path).await?.bytes().await }
-        })
-        .buffered(CONCURRENT_READS)
-        .try_collect()
-        .await?;
-    for text in texts {
-        read_commit(&text, &mut found)?;
-    }
-    Ok(found)
-}
-
-fn read_commit(text: &[u8], found: &mut BTreeMap<String, String>) -> Result<()> {
-    let marker = memchr::memmem::Finder::new(b"\"domainMetadata\"");
-    for line in text.split(|b| *b == b'\n').filter(|line| marker.find(line).is_some()) {
-        let line: Line = serde_json::from_slice(line).context("a domain metadata action in the log")?;
-        let Some(action) = line.domain_metadata else { continue };
-        if action.removed {
-            found.remove(&action.domain);
-        } else {
-            found.insert(action.domain, action.configuration);
+    let mut texts = std::pin::pin!(log.read(store, commits.into_iter()));
+    while let Some((_, text)) = texts.try_next().await? {
+        for (domain, record) in records_of(&text)? {
+            match record {
+                Some(record) => found.insert(domain, record),
+                None => found.remove(&domain),
+            };
         }
     }
-    Ok(())
+    Ok(found)
 }
 
 fn read_checkpoint(bytes: bytes::Bytes, found: &mut BTreeMap<String, String>) -> Result<()> {

@@ -10,7 +10,6 @@ use deltalake::kernel::engine::arrow_conversion::{TryIntoArrow, TryIntoKernel};
 use deltalake::kernel::{Action, MetadataExt, StructType, new_metadata};
 use deltalake::logstore::LogStoreRef;
 use deltalake::table::state::DeltaTableState;
-use futures::TryStreamExt;
 use object_store::path::Path;
 use object_store::{ObjectStoreExt, PutPayload};
 use serde::Deserialize;
@@ -50,17 +49,6 @@ pub struct FileRef {
     pub size: u64,
     /// Its rows.
     pub rows: u64,
-}
-
-/// One version in a table's history, newest first.
-#[derive(Clone, Debug)]
-pub struct CommitEntry {
-    /// The run that made it.
-    pub run: String,
-    /// What it did.
-    pub operation: String,
-    /// When, in epoch milliseconds.
-    pub at_ms: i64,
 }
 
 /// A snapshot of a table; [`Table::commit`] moves it to the version it made.
@@ -229,6 +217,36 @@ impl Table {
         &self.files
     }
 
+    /// Its files as a commit could add them again.
+    ///
+    /// # Errors
+    /// When the snapshot was not loaded, which cannot be.
+    pub(super) fn staged(&self) -> Result<Vec<StagedFile>> {
+        let mut stats: BTreeMap<String, String> = BTreeMap::new();
+        for view in self.delta.snapshot()?.log_data().iter() {
+            stats.extend(view.stats().map(|text| (view.path().into_owned(), text)));
+        }
+        let staged = self.files.iter().map(|file| StagedFile {
+            path: file.path.clone(),
+            slot: file.slot,
+            size: file.size,
+            rows: file.rows,
+            stats: stats.remove(&file.path).unwrap_or_else(|| format!("{{\"numRecords\":{}}}", file.rows)),
+        });
+        Ok(staged.collect())
+    }
+
+    /// Has the next commit give it other columns or another description.
+    pub(super) fn becomes(&mut self, spec: Option<TableSpec>) {
+        self.pending = spec;
+    }
+
+    /// What it is, for another table to become like it.
+    pub(super) fn spec(&self) -> TableSpec {
+        let (schema, description) = (Arc::clone(&self.schema), self.description());
+        TableSpec { name: self.name.clone(), schema, partitioned: self.partitioned, description }
+    }
+
     /// The version of the snapshot.
     pub fn version(&self) -> u64 {
         self.delta.version().unwrap_or_default()
@@ -268,23 +286,6 @@ impl Table {
             // A file left behind is only space: no version refers to it.
             let _ = self.lake.store().delete(&self.object_path(&file.path)).await;
         }
-    }
-
-    /// The commits of the table, newest first.
-    ///
-    /// # Errors
-    /// When the log cannot be read.
-    pub async fn history(&self, limit: usize) -> Result<Vec<CommitEntry>> {
-        let infos: Vec<_> = self.delta.history(Some(limit)).try_collect().await?;
-        let text = |value: Option<&serde_json::Value>| value.and_then(|v| v.as_str()).unwrap_or_default().to_owned();
-        Ok(infos
-            .into_iter()
-            .map(|info| CommitEntry {
-                run: text(info.info.get("run")),
-                operation: text(info.info.get("strataOperation")),
-                at_ms: info.timestamp.unwrap_or_default(),
-            })
-            .collect())
     }
 }
 

@@ -62,8 +62,8 @@ async fn rows_and_records_are_committed_together_and_staged_files_are_invisible_
     assert_eq!(seen.schema().field(1).metadata().get("comment").map(String::as_str), Some("a number"));
     let records = lake.records("dwd_test").await.expect("reads");
     assert_eq!(records.get("strata.slot:2024-10-04").map(String::as_str), Some("{\"v\":1}"));
-    let history = seen.history(5).await.expect("reads");
-    assert_eq!((history[0].run.as_str(), history[0].operation.as_str()), ("r1", "test"));
+    let history = lake.history("dwd_test").await.expect("reads");
+    assert_eq!((history[1].run.as_str(), history[1].operation.as_str(), history[1].version), ("r1", "test", 1));
 }
 
 #[tokio::test]
@@ -113,4 +113,114 @@ async fn a_table_takes_up_new_columns() {
     let table = lake.ensure_table(&wider, 0).await.expect("evolves");
     assert_eq!(table.schema().fields().len(), 4);
     assert_eq!(table.files().len(), 1);
+}
+
+fn by(run: &str, adds: Vec<StagedFile>, removes: Vec<FileRef>, records: &[(&str, Option<&str>)]) -> Commit {
+    Commit { removes, run: run.into(), ..commit(adds, records) }
+}
+
+async fn opened(lake: &Lake) -> (Table, BTreeMap<String, String>) {
+    let table = lake.table("dwd_test").await.expect("opens").expect("exists");
+    (table, lake.records("dwd_test").await.expect("reads"))
+}
+
+/// Brings `dwd_test` to a version that it had, or to when it did not exist; whether there was anything to do.
+async fn brought_back(lake: &Lake, version: Option<u64>, run: &str) -> bool {
+    let (mut table, records) = opened(lake).await;
+    let then = match version {
+        Some(version) => {
+            let recorded = lake.records_at("dwd_test", version).await.expect("reads");
+            Some((lake.table_at("dwd_test", version).await.expect("opens"), recorded))
+        }
+        None => None,
+    };
+    let then = then.as_ref().map(|(then, recorded)| (then, recorded));
+    let restoration = Restoration::of((&table, &records), then).expect("alike");
+    assert!(table.missing(&restoration.adds).await.expect("looks").is_empty());
+    let is_due = !restoration.is_empty();
+    if is_due {
+        table.restore(restoration, run, 0).await.expect("commits");
+    }
+    is_due
+}
+
+#[tokio::test]
+async fn a_table_is_brought_back_with_its_files_columns_and_records_and_forth_again() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let lake = Lake::open(&folder.path().to_string_lossy()).expect("opens");
+    let mut table = lake.ensure_table(&spec(true), 0).await.expect("creates");
+    let first = staged(&table, 20_000, &[1, 2]).await;
+    table.commit(by("r1", vec![first], vec![], &[("a", Some("1")), ("b", Some("1"))])).await.expect("commits");
+    let (before, recorded_before) = opened(&lake).await;
+
+    // The second run replaces the rows, widens the table, changes a record, adds one and takes one away.
+    let mut wider = spec(true);
+    let more = Field::new("extra", DataType::Utf8, true);
+    wider.schema =
+        Arc::new(Schema::new(wider.schema.fields().iter().cloned().chain([Arc::new(more)]).collect::<Vec<_>>()));
+    wider.description = "otherwise".into();
+    let mut table = lake.table_to_be(&wider).await.expect("evolves");
+    let second = staged(&before, 20_000, &[3]).await;
+    let records = [("a", Some("2")), ("b", None), ("c", Some("1"))];
+    table.commit(by("r2", vec![second], before.files().to_vec(), &records)).await.expect("commits");
+    let (after, recorded_after) = opened(&lake).await;
+
+    assert!(brought_back(&lake, Some(1), "r3").await);
+    let paths = |table: &Table| table.files().iter().map(|f| (f.path.clone(), f.rows, f.days)).collect::<Vec<_>>();
+    let (now, recorded) = opened(&lake).await;
+    assert_eq!((paths(&now), recorded), (paths(&before), recorded_before.clone()));
+    assert_eq!((now.schema(), now.description()), (before.schema(), before.description()));
+    assert!(!brought_back(&lake, Some(1), "r4").await, "there is nothing left to do");
+
+    assert!(brought_back(&lake, Some(2), "r5").await, "and what was brought back comes forth");
+    let (now, recorded) = opened(&lake).await;
+    assert_eq!((paths(&now), recorded, now.schema()), (paths(&after), recorded_after, after.schema()));
+
+    assert!(brought_back(&lake, None, "r6").await, "before there was one");
+    let (now, recorded) = opened(&lake).await;
+    assert!(now.files().is_empty() && recorded.is_empty());
+    // Each state is still there to be looked at.
+    for (run, expected) in [("r1", &before), ("r2", &after), ("r3", &before), ("r5", &after)] {
+        let past = lake.after(run);
+        let then = past.table("dwd_test").await.expect("opens").expect("exists");
+        assert_eq!(paths(&then), paths(expected), "{run}");
+    }
+    let past = lake.after("r1");
+    assert_eq!(past.records("dwd_test").await.expect("reads"), recorded_before);
+    assert_eq!(past.tables("dwd").await.expect("lists"), ["dwd_test"]);
+    let mut then = past.table("dwd_test").await.expect("opens").expect("exists");
+    assert!(then.commit(by("r9", vec![], vec![], &[])).await.is_err(), "the past is not written to");
+    let long_ago = lake.after("r0");
+    assert!(long_ago.table("dwd_test").await.expect("looks").is_none());
+    assert!(long_ago.tables("dwd").await.expect("lists").is_empty());
+    assert_eq!(lake.histories().await.expect("reads")["dwd_test"].len(), 6, "creation and five runs");
+}
+
+#[tokio::test]
+async fn a_past_behind_a_cleaned_log_is_said_to_be_gone_and_a_vacuumed_file_is_missed() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let lake = Lake::open(&folder.path().to_string_lossy()).expect("opens");
+    let mut table = lake.ensure_table(&spec(true), 0).await.expect("creates");
+    for n in 1..=25 {
+        let file = staged(&table, 20_000 + n, &[1]).await;
+        let run = format!("r{n:02}");
+        table.commit(by(&run, vec![file], vec![], &[("last", Some(&run))])).await.expect("commits");
+    }
+    let log = folder.path().join("dwd/dwd_test/_delta_log");
+    for version in 0..20 {
+        std::fs::remove_file(log.join(format!("{version:020}.json"))).expect("cleans up");
+    }
+    let after = |run: &str| lake.after(run);
+    for run in ["r20", "r23"] {
+        assert_eq!(after(run).records("dwd_test").await.expect("reads")["last"], run);
+        assert!(after(run).table("dwd_test").await.expect("opens").is_some());
+    }
+    let error = after("r07").table("dwd_test").await.err().expect("gone");
+    assert_eq!(error.to_string(), "what dwd_test was after run r07 is gone: its log was cleaned up");
+    assert!(after("r19").records("dwd_test").await.is_err());
+
+    let (table, _) = opened(&lake).await;
+    let files = table.staged().expect("files");
+    std::fs::remove_file(folder.path().join("dwd/dwd_test").join(&files[3].path)).expect("vacuums");
+    assert_eq!(table.missing(&files).await.expect("looks"), [files[3].path.clone()]);
 }

@@ -13,7 +13,7 @@ mod wanted;
 
 pub use begin::{Begins, SourceStart, begins, has_content, obsolete};
 pub use fingerprint::{Fingerprint, fingerprint};
-pub use rows::PlanRow;
+pub use rows::{PlanRow, folded};
 pub use stale::{Reason, stale};
 pub use state::{DayIndex, SlotState, States, TableState};
 pub use steps::{Expected, Plan, PlanStep, plan};

@@ -95,7 +95,7 @@ impl fmt::Display for Plan {
 }
 
 /// Days in words: `2026-01-03`, `2026-01-01..2026-01-16`, and the number of days when they are scattered.
-pub(super) fn folded(slots: &BTreeSet<Slot>) -> String {
+pub fn folded(slots: &BTreeSet<Slot>) -> String {
     let mut runs: Vec<(Slot, Slot)> = Vec::new();
     for slot in slots {
         match runs.last_mut() {

@@ -1,5 +1,6 @@
 //! Questions about the warehouse that change nothing: the models, one model, past runs, its vital signs.
 
+use std::collections::BTreeSet;
 use std::fmt::Write as _;
 use std::path::Path;
 
@@ -9,6 +10,7 @@ use serde_json::Value;
 
 use super::blueprint::schemas;
 use super::cases::cases_of;
+use super::moments::picked;
 use super::project::{Context, Project};
 use crate::date::{BizDate, Slot};
 use crate::engine::sql_type;
@@ -145,20 +147,20 @@ async fn columns_of(ctx: &Context, project: &Project, name: &str) -> Result<Opti
 /// When a record cannot be read, or there is no such run.
 pub fn runs(ctx: &Context, wanted: Option<&str>, limit: usize) -> Result<Vec<RunRow>> {
     let folder = ctx.config.runs_dir();
-    let Ok(entries) = std::fs::read_dir(&folder) else { return Ok(Vec::new()) };
-    let mut names: Vec<String> = entries.flatten().map(|e| e.file_name().to_string_lossy().into_owned()).collect();
-    names.retain(|name| folder.join(name).join("run.json").is_file());
-    names.sort_unstable_by(|a, b| b.cmp(a));
-    if let Some(wanted) = wanted {
-        let hint = nearest(wanted, names.iter().map(String::as_str)).map(|near| format!("did you mean `{near}`?"));
-        names.retain(|name| name == wanted);
-        if names.is_empty() {
-            let hint = hint.unwrap_or_else(|| "`strata history` lists the runs".to_owned());
-            return Err(anyhow!("there is no run `{wanted}`")).hint(hint).exit(Exit::Usage);
-        }
-    }
-    names.truncate(limit);
+    let recorded = recorded_runs(ctx);
+    let names: Vec<String> = match wanted {
+        Some(wanted) => vec![picked(wanted, &recorded)?],
+        None => recorded.into_iter().rev().take(limit).collect(),
+    };
     names.into_iter().map(|run| Ok(RunRow { record: read_run(&folder, &run)?, run })).collect()
+}
+
+/// The runs that left a record in the project.
+pub fn recorded_runs(ctx: &Context) -> BTreeSet<String> {
+    let folder = ctx.config.runs_dir();
+    let entries = std::fs::read_dir(&folder).into_iter().flatten().flatten();
+    let names = entries.map(|entry| entry.file_name().to_string_lossy().into_owned());
+    names.filter(|name| folder.join(name).join("run.json").is_file()).collect()
 }
 
 fn read_run(folder: &Path, run: &str) -> Result<Value> {
@@ -175,7 +177,10 @@ pub async fn vitals(ctx: &Context) -> Result<Vitals> {
     let project = Project::open(&ctx.config)?;
     let recorded = project.recorded().await?;
     let past = runs(ctx, None, usize::MAX)?;
-    let success = past.iter().find(|row| row.record.get("outcome").and_then(Value::as_str) == Some("done"));
+    let is_success = |row: &&RunRow| {
+        row.record.get("outcome").and_then(Value::as_str) == Some("done") && row.record.get("undone").is_none()
+    };
+    let success = past.iter().find(is_success);
     let started = success.and_then(|row| row.record.get("started")).and_then(Value::as_str).map(str::to_owned);
     Ok(Vitals { models: project.models.iter().len(), last_arrival: recorded.last_arrival, last_success: started })
 }

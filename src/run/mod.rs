@@ -3,13 +3,17 @@
 //! [`run()`] tells the whole story: take the lock, ingest what is new, build what is stale, export what changed, write
 //! down what happened.
 
+mod bisect;
 mod blueprint;
 mod build;
 mod cases;
+mod cells;
+mod diff;
 mod docs;
 mod exports;
 mod inspect;
 mod lock;
+mod moments;
 mod project;
 mod query;
 mod report;
@@ -17,6 +21,7 @@ mod sql_error;
 mod steps;
 mod trial;
 mod turn;
+mod undo;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -24,6 +29,9 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Error, Result, anyhow};
 
+pub use bisect::{Turning, Value, bisect};
+pub use cells::{Change, Fate};
+pub use diff::{Diff, DiffRequest, TableDiff, diff};
 pub use docs::docs;
 pub use inspect::{ModelRow, RunRow, Vitals, describe, models, runs, vitals};
 pub use lock::holder;
@@ -31,6 +39,7 @@ pub use project::{Context, Project};
 pub use query::query;
 pub use report::{DifferenceReport, ExportReport, ModelReport, ModelResult, RunReport, SourceReport};
 pub use trial::{Trial, test};
+pub use undo::{UndoReport, undo, undo_plan};
 
 use crate::config::Location;
 use crate::date::BizDate;
@@ -186,6 +195,7 @@ fn new_report(ctx: &Context) -> RunReport {
         models: Vec::new(),
         exports: Vec::new(),
         differences: Vec::new(),
+        undone: None,
         warnings: Vec::new(),
         failures: Vec::new(),
     }

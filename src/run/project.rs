@@ -135,6 +135,11 @@ impl Project {
         })
     }
 
+    /// The project over the lake as it was after a run; models, seeds and settings are today's.
+    pub fn after(self, run: &str) -> Self {
+        Self { lake: self.lake.after(run), ..self }
+    }
+
     /// Reads what the lake records of every table; no data file is opened.
     ///
     /// # Errors
@@ -249,21 +254,36 @@ pub fn declared_tables(config: &Config) -> Vec<String> {
     starts(config).into_iter().flat_map(|start| start.tables).chain(models).collect()
 }
 
+/// The domain under which it is recorded what a table that is made in one go was made from.
+pub const WHOLE: &str = "strata.whole";
+
+/// The partition that a record is of, if it is of one.
+///
+/// # Errors
+/// When it is not what this program writes.
+pub fn slot_of(domain: &str) -> Result<Option<Slot>> {
+    let Some(key) = domain.strip_prefix("strata.slot:") else { return Ok(None) };
+    Ok(Some(if key == "none" { None } else { Some(key.parse()?) }))
+}
+
 /// The domain under which a partition is recorded.
 pub fn slot_domain(slot: Slot) -> String {
     slot.map_or_else(|| "strata.slot:none".to_owned(), |day| format!("strata.slot:{day}"))
 }
 
-fn table_state(records: &BTreeMap<String, String>) -> Result<Option<TableState>> {
+/// What a table's records say of it; nothing when there are none of partitions.
+///
+/// # Errors
+/// When one is not what this program writes.
+pub fn table_state(records: &BTreeMap<String, String>) -> Result<Option<TableState>> {
     let mut state = TableState::default();
     for (domain, text) in records {
-        if let Some(key) = domain.strip_prefix("strata.slot:") {
-            let slot: Slot = if key == "none" { None } else { Some(key.parse()?) };
+        if let Some(slot) = slot_of(domain)? {
             let record: SlotRecord = serde_json::from_str(text)?;
             let version = u64::from_str_radix(&record.version, 16)?;
             let SlotRecord { rows, run, fingerprint, .. } = record;
             state.slots.insert(slot, SlotState { version, rows, fingerprint, run });
-        } else if domain == "strata.whole" {
+        } else if domain == WHOLE {
             let record: WholeRecord = serde_json::from_str(text)?;
             state.whole = Some(record.fingerprint);
             state.run = record.run;

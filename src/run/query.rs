@@ -1,4 +1,4 @@
-//! SQL that people ask: one statement that reads, over every layer at its newest version.
+//! SQL that people ask: one statement that reads, over every layer at its newest version, or as it was after a run.
 //!
 //! A question needs the lake and the seeds and none of the models, so that a mistake in one of them stops no question.
 
@@ -9,11 +9,13 @@ use arrow::array::{ArrayRef, RecordBatch, StringArray};
 use datafusion::execution::context::SessionContext;
 use datafusion::sql::sqlparser::ast::Statement;
 
+use super::moments::run_meant;
 use super::project::{Context, Project, declared_tables};
 use super::sql_error::{Names, byte_of, located, no_table};
 use crate::engine::{register_calendar, register_lake, sql_type};
 use crate::error::{Advice, Exit, SourceError};
 use crate::model::{Layer, parse_statements, table_text};
+use crate::progress::Event;
 
 /// What a query is called in messages about its places.
 const QUERY: &str = "query";
@@ -29,13 +31,19 @@ enum Question {
     Columns(String),
 }
 
-/// Answers a question in SQL; takes no lock.
+/// Answers a question in SQL, of the newest versions or of those after a run or at a time; takes no lock.
 ///
 /// # Errors
-/// When the SQL is wrong or would change something.
-pub async fn query(ctx: &Context, sql: &str) -> Result<Vec<RecordBatch>> {
+/// When the SQL is wrong or would change something, or there was no such run.
+pub async fn query(ctx: &Context, sql: &str, as_of: Option<&str>) -> Result<Vec<RecordBatch>> {
     let question = question(sql).exit(Exit::Usage)?;
-    let project = Arc::new(Project::without_models(&ctx.config)?);
+    let mut project = Project::without_models(&ctx.config)?;
+    if let Some(text) = as_of {
+        let run = run_meant(ctx, &project.lake, text).await?;
+        ctx.reporter.report(Event::Note(format!("as of run {run}")));
+        project = project.after(&run);
+    }
+    let project = Arc::new(project);
     let session = project.engine.session();
     register_lake(&session, &project.lake, &project.seeds).await?;
     let names = Names {

@@ -7,6 +7,7 @@ use std::time::Duration;
 use anyhow::{Context as _, Result};
 use serde::Serialize;
 
+use super::undo::UndoReport;
 use crate::check::Violation;
 use crate::date::{BizDate, Slot};
 use crate::error::Exit;
@@ -41,6 +42,9 @@ pub struct RunReport {
     /// Where targets differed from the lake, when that was asked.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub differences: Vec<DifferenceReport>,
+    /// What was brought back, when the run is an undo.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub undone: Option<UndoReport>,
     /// What was odd.
     pub warnings: Vec<String>,
     /// What failed.
@@ -218,6 +222,7 @@ impl RunReport {
             && self.sources.iter().all(|s| s.read == s.unchanged && s.partitions == 0)
             && self.models.iter().all(|m| m.built == 0)
             && self.exports.iter().all(|e| e.partitions == 0)
+            && self.undone.as_ref().is_none_or(|undone| undone.tables.is_empty())
     }
 
     /// Writes `run.json` into the run's folder, whole or not at all.

@@ -6,7 +6,7 @@ use std::time::Instant;
 
 use anyhow::Result;
 
-use super::project::{Project, SlotRecord, WholeRecord, slot_domain};
+use super::project::{Project, SlotRecord, WHOLE, WholeRecord, slot_domain};
 use super::report::{ModelReport, ModelResult};
 use crate::check::{Check, Rule, Severity};
 use crate::date::Slot;
@@ -21,9 +21,6 @@ const BATCH_DAYS: usize = 31;
 
 /// Rows after which a batch of days is published before it is full: what is staged waits in memory.
 const BATCH_ROWS: u64 = 500_000;
-
-/// The record of what a table that is made in one go was made from.
-const WHOLE: &str = "strata.whole";
 
 /// Days that are staged and not yet published, and what was published before them.
 struct Batch {

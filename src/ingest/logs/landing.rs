@@ -265,7 +265,8 @@ impl<'a> Landing<'a> {
             }
             input.record.tally.merge(&tally);
             round.merge(&tally);
-            stretches.insert(index, format!("{} {} {}", input.landed, input.from, print.consumed));
+            // With its content: after an undo, other bytes may come by the same name.
+            stretches.insert(index, format!("{} {} {} {}", input.landed, input.from, print.consumed, print.hash));
             input.from = print.consumed;
             (input.record.print, input.record.end) = (print, end);
             records.push(entry(file_domain(&input.landed), &input.record)?);
@@ -304,7 +305,7 @@ impl<'a> Landing<'a> {
 /// What is recorded of the files read since the last commit.
 struct Round {
     records: Vec<(String, Option<String>)>,
-    /// `name from to` of each file by its place in the plan.
+    /// `name from to hash` of each file by its place in the plan.
     stretches: BTreeMap<usize, String>,
     tally: Tally,
 }

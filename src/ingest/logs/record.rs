@@ -136,7 +136,7 @@ pub struct SlotRecord {
 }
 
 impl SlotRecord {
-    /// The record of a partition after stretches of files, each `name from to`, brought it `rows` more.
+    /// The record of a partition after stretches of files, each `name from to hash`, brought it `rows` more.
     pub fn after(before: Option<&Self>, mut stretches: Vec<String>, rows: u64, run: &str) -> Self {
         stretches.sort_unstable();
         let text = format!("{}\n{}", before.map_or("", |record| &record.version), stretches.join("\n"));

@@ -36,6 +36,7 @@ use arrow::datatypes::SchemaRef;
 use tokio::runtime::{Handle, RuntimeFlavor};
 
 use self::batch::{Batch, Prepared};
+pub use self::deleted::DELETED_TABLE;
 use self::extract::{Meter, named};
 use self::layout::Layout;
 use self::publish::publish;
