@@ -59,6 +59,19 @@ pub(super) fn no_answer(place: &MysqlPlace, waited: Duration) -> Error {
     with_hint(Error::new(ServerFailure { message, code: None, transient: true }), REACH)
 }
 
+/// The error of a server that says nothing where it should.
+pub fn silence(place: &MysqlPlace, waited: Duration) -> Error {
+    let seconds = waited.as_secs();
+    let waited = match seconds {
+        0..120 => format!("{seconds} s"),
+        _ => format!("{} minutes", seconds / 60),
+    };
+    let message = format!("{}: no answer for {waited}", shown(place));
+    let hint =
+        "is the server at work on something (`show processlist`), or the way to it cut? `silence` sets the limit";
+    with_hint(Error::new(ServerFailure { message, code: None, transient: true }), hint)
+}
+
 const REACH: &str = "is the server running, is host and port right, and does a firewall let this machine through?";
 
 fn shown(place: &MysqlPlace) -> String {
@@ -145,6 +158,8 @@ fn of_network(place: &MysqlPlace, at: &str, error: &IoError) -> Told {
         ErrorKind::UnexpectedEof | ErrorKind::ConnectionReset | ErrorKind::BrokenPipe => {
             (format!("the connection broke: {io}"), None)
         }
+        // What the codec says of a packet whose rest does not come.
+        _ if io.to_string().contains("bytes remaining on stream") => ("the connection broke".to_owned(), None),
         _ if io.to_string().contains("lookup") => (format!("the host is not known: {io}"), Some(REACH)),
         _ => (io.to_string(), None),
     };

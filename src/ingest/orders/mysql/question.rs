@@ -1,5 +1,7 @@
 //! What a table is asked: which rows, which columns, in which order, in which ranges; and what they must add up to.
 
+use std::sync::Arc;
+
 use anyhow::{Context, Result, anyhow};
 use mysql_async::prelude::Queryable;
 use mysql_async::{Column, consts::ColumnFlags};
@@ -10,7 +12,7 @@ use super::{Since, clock};
 use crate::config::source::{ColumnType, Delivery, SourceTable};
 use crate::error::with_hint;
 use crate::ingest::orders::layout::Layout;
-use crate::mysql::{Session, quoted, relation};
+use crate::mysql::{Session, quoted, relation, within};
 
 /// About how many rows of a large table are read at once; a part is also what one connection takes.
 const PART_ROWS: u64 = 200_000;
@@ -269,9 +271,10 @@ async fn change_kind(session: &mut Session, from: &str, expression: &str) -> Res
 
 /// The columns that a question's answer would have.
 async fn described(session: &mut Session, sql: &str) -> Result<Vec<Column>> {
-    let statement = session.conn().prep(sql).await.map_err(|error| session.explain(error))?;
+    let (place, limit) = (Arc::clone(session.place()), session.patience().work);
+    let statement = within(&place, limit, session.conn().prep(sql)).await?;
     let columns = statement.columns().to_vec();
     // A statement that is not closed is only memory of the server's, until the session ends.
-    let _ = session.conn().close(statement).await;
+    let _ = within(&place, limit, session.conn().close(statement)).await;
     Ok(columns)
 }

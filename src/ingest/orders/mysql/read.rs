@@ -5,7 +5,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::panic::resume_unwind;
-use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 
 use anyhow::{Context, Error, Result, anyhow, bail};
 use mysql_async::prelude::Queryable;
@@ -27,7 +27,7 @@ use crate::ingest::orders::layout::Layout;
 use crate::ingest::orders::tally::Tally;
 use crate::ingest::orders::versions::{Digest, LastVersions};
 use crate::lake::{StagedFile, Table};
-use crate::mysql::{Session, is_transient};
+use crate::mysql::{Session, is_transient, within};
 use crate::progress::{Event, Reporter};
 
 /// Rows, and about how many bytes of them, taken from a connection before they are decoded.
@@ -274,15 +274,15 @@ impl Board<'_, '_> {
         let places: Vec<Option<usize>> =
             question.bound.declared.iter().map(|column| column.as_ref().and_then(|_| there.next())).collect();
         let changed_at = question.change_time_at();
-        let place = session.place().clone();
-        let explain = |error| crate::mysql::explain(&place, error);
-        let mut answer = runtime.block_on(session.conn().exec_iter(question.rows(range), ())).map_err(explain)?;
+        let (place, patience) = (Arc::clone(session.place()), session.patience());
+        let asked = async { within(&place, patience.work, session.conn().exec_iter(question.rows(range), ())).await };
+        let mut answer = runtime.block_on(asked)?;
         let mut rows: Vec<Row> = Vec::with_capacity(FETCH_ROWS);
         let mut greatest = None;
         let mut unreadable = BTreeSet::new();
         loop {
             rows.clear();
-            let fetched = runtime.block_on(self.turns.take(async {
+            let fetch = self.turns.take(async {
                 let mut bytes = 0;
                 while rows.len() < FETCH_ROWS && bytes < FETCH_BYTES {
                     match answer.next().await? {
@@ -294,8 +294,8 @@ impl Board<'_, '_> {
                     }
                 }
                 Ok(true)
-            }));
-            let more = fetched.map_err(explain)?;
+            });
+            let more = runtime.block_on(async { within(&place, patience.rows, fetch).await })?;
             let mut typed = TypedRow::with_capacity(question.bound.declared.len() + question.bound.extras.len());
             for row in &rows {
                 let source = DatabaseRow { row, places: &places, number: intake.rows_read() + 1 };
@@ -316,7 +316,7 @@ impl Board<'_, '_> {
                 break;
             }
         }
-        runtime.block_on(answer.drop_result()).map_err(explain)?;
+        runtime.block_on(async { within(&place, patience.rows, answer.drop_result()).await })?;
         let (tally, findings) = intake.finish()?;
         let unreadable = unreadable.into_iter().map(|at| reading.layout.columns[at].name.clone()).collect();
         Ok(Streamed { tally, findings, greatest, unreadable })
