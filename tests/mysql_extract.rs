@@ -1,11 +1,14 @@
 //! Reading the order database itself: what lands is what is there, at one moment, no row missing or double.
 
+#[path = "server/proxy.rs"]
+mod proxy;
 mod server;
 mod shop;
 
 use std::fs;
 use std::path::PathBuf;
 
+use proxy::{At, Cut, Proxy};
 use server::{CANARY, Database, leaks};
 use shop::{Shop, exports};
 
@@ -472,6 +475,42 @@ fn without_a_binary_log_a_short_lock_aligns_the_connections_or_one_reads_alone()
     assert!(locked.contains("over 2 connections"), "{locked}");
     // Nobody is left waiting.
     database.root("update user_order set order_money = 1 limit 1");
+}
+
+#[test]
+fn a_server_that_falls_silent_under_the_read_lock_keeps_no_writer_waiting() {
+    let (_server, url) = OwnServer::start("--skip-log-bin");
+    let options = ["--days", "1", "--devices", "4", "--events", "8", "--orders", "6"];
+    let database = Database::of_url(&url, "held");
+    database.root("grant all on t_held.* to 't_held'@'%'; grant reload on *.* to 't_held'@'%'");
+    let database = database.with_mall();
+    let shop = reading(&database, &options);
+    database.lay(&PathBuf::from(shop.path("in/orders/2026-01-01")));
+    let proxy = Proxy::new(database.port(), At::Text("start transaction"), Cut::Silent, || {});
+    let by_proxy = format!("sources.orders.url={}", database.url_by(proxy.port));
+    let mut run = shop.command(&["ingest", "orders", "--to", "2026-01-01", "--set", &by_proxy]);
+    let run = run.stderr(std::process::Stdio::piped()).spawn().expect("starts");
+    while proxy.cuts() == 0 {
+        std::thread::sleep(std::time::Duration::from_millis(5));
+    }
+    let since = std::time::Instant::now();
+    database.root("update user_order set order_money = 1 limit 1");
+    assert!(since.elapsed().as_secs() < 20, "the writer waited for {:?}", since.elapsed());
+    let done = run.wait_with_output().expect("ends");
+    let said = String::from_utf8_lossy(&done.stderr);
+    assert!(done.status.success() && said.contains("no answer for 3 s; again in 1 s"), "{said}");
+}
+
+#[test]
+fn a_server_that_falls_silent_is_given_up_and_asked_again() {
+    let (database, shop) = small("silent");
+    for text in ["set names", "from `user_order`", "count(*)", "order by"] {
+        let proxy = Proxy::new(database.port(), At::Text(text), Cut::Silent, || {});
+        let by_proxy = format!("sources.orders.url={}", database.url_by(proxy.port));
+        let limit = "sources.orders.silence=1s";
+        let said = shop.succeeds(&["ingest", "orders", "--to", "2026-01-01", "--set", &by_proxy, "--set", limit]);
+        assert!(said.contains("no answer") && said.contains("; again in 1 s"), "{text}: {said}");
+    }
 }
 
 #[test]

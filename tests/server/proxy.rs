@@ -17,6 +17,8 @@ pub enum Cut {
     Before,
     /// The server sees the packet, and its answer is lost.
     After,
+    /// The packet and all that follows it are swallowed, and both sides go on waiting: the server to the end of the tests.
+    Silent,
 }
 
 /// Which packet it is.
@@ -94,6 +96,12 @@ impl Plan {
                     thread::sleep(Duration::from_millis(100));
                 }
                 (self.then)();
+                if self.cut == Cut::Silent {
+                    while read_packet(&mut client, &mut packet) {}
+                    // Nothing tells the server that the client is gone.
+                    std::mem::forget(server);
+                    return;
+                }
                 break;
             }
             if server.write_all(&packet).is_err() {
