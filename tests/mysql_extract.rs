@@ -431,6 +431,47 @@ fn an_extraction_whose_connection_breaks_begins_anew() {
     assert_eq!(landed, "n,keys\n400000,400000\n");
 }
 
+#[test]
+fn when_one_connection_breaks_the_others_stop_as_well() {
+    let (database, shop) = small("broken_all");
+    database.root(
+        "delete from payment_flow;
+         insert into payment_flow select seq, 1, 1, 1, 1, '2026-01-01' from seq_1_to_450000; analyze table payment_flow",
+    );
+    let slow = ["ingest", "orders", "--to", "2026-01-01", "--set", "sources.orders.rows_per_second=20000"];
+    let mut slow = shop.command(&slow).stderr(std::process::Stdio::piped()).spawn().expect("starts");
+    let busy = "select ifnull(group_concat('kill ', id), '') from information_schema.processlist \
+                where user = 't_broken_all' and info like '%from `payment_flow`%order by%' order by id limit 1";
+    let kill = loop {
+        let found = database.root(busy);
+        if found.contains(',') {
+            break found;
+        }
+        std::thread::sleep(std::time::Duration::from_millis(5));
+    };
+    database.root(kill.trim().split(',').next().expect("one of them"));
+    let since = std::time::Instant::now();
+    let said = std::io::BufReader::new(slow.stderr.take().expect("piped"));
+    let again = std::io::BufRead::lines(said).map_while(Result::ok).find(|line| line.contains("; again in 1 s"));
+    let after = since.elapsed();
+    slow.kill().expect("kills");
+    slow.wait().expect("ends");
+    assert!(again.expect("it begins anew").contains("the connection") && after.as_secs() < 6, "after {after:?}");
+}
+
+#[test]
+fn a_key_that_is_not_unique_fails_its_table() {
+    let (_database, shop) = small("not_unique");
+    let doubled =
+        "name = \"payment_flow\"\nselect = \"select p.* from payment_flow p join (select 1 union all select 2) x\"\n";
+    shop.edit("conf/sources/orders.toml", "name = \"payment_flow\"\n", doubled);
+    let (code, said) = shop.runs(&["ingest", "orders", "--to", "2026-01-01"]);
+    assert_eq!(code, 1, "{said}");
+    assert!(said.contains("table `payment_flow`: key `pay_id` is not unique: row 2, pay_id `"), "{said}");
+    assert!(said.contains("nothing of it landed\n") && said.contains("does the key lack a column"), "{said}");
+    assert_eq!(asked(&shop, "select count(*) as n from ods_payment_flow"), "n\n0\n");
+}
+
 /// A server of its own, stopped with the test.
 struct OwnServer(tempfile::TempDir);
 

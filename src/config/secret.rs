@@ -203,7 +203,7 @@ mod tests {
             ["pa'rt", "pa\"rt", "pa rt", "pa<rt", "pa>rt", "pa|rt", "pa`rt", "12'rt pa", "pa://rt", "pa:@rt", "pa/ rt?"]
         {
             // What begins as a port does, and has no `@`, is taken for one; what follows a `/` for the database.
-            let forgotten = odd.trim_start_matches("12'").replace('/', "");
+            let forgotten = odd.trim_start_matches("12'").replace(['/', '@'], "");
             for text in [
                 format!("mysql://shop:{odd}@host/mall"),
                 format!("    url = \"mysql://shop:{odd}@host/mall\" # prod\n  ^ here"),

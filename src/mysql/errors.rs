@@ -246,6 +246,13 @@ mod tests {
     }
 
     #[test]
+    fn a_packet_whose_rest_does_not_come_is_a_connection_that_broke() {
+        let io = std::io::Error::other("bytes remaining on stream");
+        let error = explain(&place(), mysql_async::Error::Io(io.into()));
+        assert!(render(&error).ends_with("at db:3306: the connection broke") && is_transient(&error), "{error:#}");
+    }
+
+    #[test]
     fn only_what_may_go_well_another_time_is_transient() {
         let transient = |code| {
             let error = ServerError { code, message: String::new(), state: String::new() };

@@ -5,6 +5,7 @@
 //! asked for, and what comes once more as it landed before is dropped. The watermark commits with the rows. What is there
 //! no more is found by `deletes`, where that is wanted.
 
+mod books;
 mod columns;
 mod deletes;
 mod known;

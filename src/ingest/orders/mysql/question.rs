@@ -176,7 +176,7 @@ impl Question {
         }
         let lows = std::iter::once(None).chain(cuts.iter().copied().map(Some));
         let highs = cuts.iter().copied().map(Some).chain(std::iter::once(None));
-        Ok((lows.zip(highs).map(|(low, high)| Part { low, high }).collect(), None))
+        Ok((lows.zip(highs).map(|(low, high)| Part { low, high }).collect(), totals))
     }
 
     /// Counts and adds up the rows of a part.
@@ -188,13 +188,22 @@ impl Question {
         self.totals_of(&row)
     }
 
+    /// Counts all rows, without their sums.
+    ///
+    /// # Errors
+    /// What the server says.
+    pub async fn count(&self, session: &mut Session) -> Result<Totals> {
+        let row = session.first(format!("select count(*) from {}{}", self.from, self.whose(&Part::default()))).await?;
+        Ok(Totals { rows: count_of(&row)?, sums: Vec::new() })
+    }
+
     fn sums(&self) -> String {
         let sums = self.money.iter().map(|(_, at_source)| format!(", sum({})", quoted(at_source)));
         format!("count(*){}", sums.collect::<String>())
     }
 
     fn totals_of(&self, row: &[Option<String>]) -> Result<Totals> {
-        let rows = row[0].as_deref().and_then(|text| text.parse().ok()).context("the server's count is no number")?;
+        let rows = count_of(row)?;
         let sum = |(at, (name, _)): (usize, &(String, String))| {
             let text = row[at + 1].as_deref().unwrap_or("0");
             let sum = units(text.as_bytes(), 2).with_context(|| format!("the sum of `{name}` is no amount: {text}"))?;
@@ -238,6 +247,11 @@ impl Split {
             _ => format!("cast('{}' as datetime(6))", clock(place * 1_000_000)),
         }
     }
+}
+
+fn count_of(row: &[Option<String>]) -> Result<u64> {
+    let count = row.first().and_then(|cell| cell.as_deref()?.parse().ok());
+    count.context("the server's count is no number")
 }
 
 /// The column to split by: the declared one, else the first of the key that is an integer or a time.
