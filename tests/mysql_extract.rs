@@ -472,6 +472,22 @@ fn a_key_that_is_not_unique_fails_its_table() {
     assert_eq!(asked(&shop, "select count(*) as n from ods_payment_flow"), "n\n0\n");
 }
 
+#[test]
+fn a_snapshot_of_which_no_row_can_land_does_not_take_the_place_of_a_good_one() {
+    let (database, shop) = small("all_bad");
+    let taken = ["ingest", "orders", "--quiet", "--to", "2026-01-01"];
+    shop.succeeds(&taken);
+    let rows = "select count(*) > 0 as good, count(distinct file) as files from ods_goods_info";
+    assert_eq!(asked(&shop, rows), "good,files\ntrue,1\n");
+    database.root("set sql_mode = 'ALLOW_INVALID_DATES'; update goods_info set create_time = '2026-02-31'");
+    let (code, said) = shop.runs(&taken);
+    assert_eq!(code, 1, "{said}");
+    assert!(said.contains("table `goods_info`: none of its") && said.contains("not a day of the calendar"), "{said}");
+    assert!(said.contains("an empty snapshot is an error, not an empty world; nothing of it landed"), "{said}");
+    assert_eq!(asked(&shop, rows), "good,files\ntrue,1\n");
+    assert_eq!(asked(&shop, "select count(*) as n from ods_reject"), "n\n0\n");
+}
+
 /// A server of its own, stopped with the test.
 struct OwnServer(tempfile::TempDir);
 

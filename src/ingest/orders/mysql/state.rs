@@ -13,7 +13,7 @@ use super::snapshot::Moment;
 use super::{Since, Subject, clock, micros_of};
 use crate::config::source::{Delivery, SourceTable};
 use crate::date::{BizDate, Zone};
-use crate::ingest::orders::batch::Prepared;
+use crate::ingest::orders::batch::{Prepared, empty_snapshot};
 use crate::ingest::orders::deleted::Deleted;
 use crate::ingest::orders::layout::Layout;
 use crate::ingest::orders::notices::Notices;
@@ -142,8 +142,10 @@ pub async fn conclude<'a>(
         .values()
         .filter(|file| layout.delivery == Delivery::Snapshot && file.arrival == arrival && is_ours(&file.path))
         .collect();
-    if layout.delivery == Delivery::Snapshot && tally.read == 0 {
-        bail!("table `{}`: has no rows: an empty snapshot is an error, not an empty world", layout.name);
+    if layout.delivery == Delivery::Snapshot && tally.landed == 0 {
+        reading.table.discard(&rows).await;
+        rejects.discard(&staged_rejects).await;
+        bail!("table `{}`: {}; nothing of it landed", layout.name, empty_snapshot("has no rows", &tally, &findings));
     }
     // Rejects are committed before rows: those of a run that ended between the two stand here without their file.
     let rejected = match layout.delivery {
