@@ -488,6 +488,25 @@ fn a_snapshot_of_which_no_row_can_land_does_not_take_the_place_of_a_good_one() {
     assert_eq!(asked(&shop, "select count(*) as n from ods_reject"), "n\n0\n");
 }
 
+#[test]
+fn columns_whose_names_differ_by_case_only_are_one() {
+    let (database, shop) = small("case");
+    let taken = ["ingest", "orders", "--to", "2026-01-01"];
+    database.root(
+        "alter table payment_flow add column Note varchar(9) default 'a', add column File varchar(9) default 'b'",
+    );
+    let said = shop.succeeds(&taken);
+    assert!(said.contains("payment_flow: column `File` has a name that a table of the lake cannot have"), "{said}");
+    database.root(
+        "alter table payment_flow rename column Note to note;
+         insert into payment_flow (pay_id, pay_time, note) values (8001, now(), 'c')",
+    );
+    let said = shop.succeeds(&taken);
+    assert!(!said.contains("is taken up"), "{said}");
+    let sql = "select \"Note\" as note, count(distinct \"file\") as files from ods_payment_flow group by 1 order by 1";
+    assert_eq!(asked(&shop, sql), "note,files\na,1\nc,1\n");
+}
+
 /// A server of its own, stopped with the test.
 struct OwnServer(tempfile::TempDir);
 
