@@ -590,6 +590,22 @@ fn a_server_that_falls_silent_is_given_up_and_asked_again() {
 }
 
 #[test]
+fn a_limit_of_the_server_on_rows_and_invisible_columns_leave_nothing_out() {
+    let (_server, url) = OwnServer::start("");
+    let options = ["--days", "1", "--devices", "4", "--events", "8", "--orders", "6"];
+    let database = Database::of_url(&url, "limit");
+    database.root("grant all on t_limit.* to 't_limit'@'%'; set global sql_select_limit = 3");
+    let database = database.with_mall();
+    let shop = reading(&database, &options);
+    database.lay(&PathBuf::from(shop.path("in/orders/2026-01-01")));
+    database.root("alter table goods_info modify goods_desc text invisible");
+    shop.succeeds(&["ingest", "orders", "--to", "2026-01-01"]);
+    let all = database.root("set sql_select_limit = default; select count(*), count(goods_desc) from goods_info");
+    let landed = asked(&shop, "select count(*) as n, count(goods_desc) as told from ods_goods_info");
+    assert_eq!(landed, format!("n,told\n{}", all.replace('\t', ",")));
+}
+
+#[test]
 fn where_commits_may_miss_the_binary_log_its_position_proves_nothing() {
     let (_server, url) = OwnServer::start("--binlog-ignore-db=left_out");
     let options = ["--days", "1", "--devices", "4", "--events", "8", "--orders", "6"];

@@ -33,13 +33,15 @@ const LOGIN_TIMEOUT: Duration = Duration::from_secs(20);
 const FAREWELL: Duration = Duration::from_secs(5);
 
 /// What every session is set to; the server's own defaults differ from one to the next.
-const SETTINGS: [&str; 4] = [
+const SETTINGS: [&str; 5] = [
     "set names utf8mb4",
     "set session transaction isolation level repeatable read",
     // Strict: what does not fit is an error and never a shortened value.
     "set session sql_mode = 'STRICT_ALL_TABLES,NO_ZERO_IN_DATE,NO_ZERO_DATE,ERROR_FOR_DIVISION_BY_ZERO,\
      NO_ENGINE_SUBSTITUTION'",
     UNHURRIED,
+    // Not `default`, which is what the server is set to.
+    "set session sql_select_limit = 18446744073709551615",
 ];
 
 /// We read as fast as we can encode, and write as fast as we compute; neither is a reason to be cut off.

@@ -10,14 +10,16 @@ use super::columns::{Bound, Kind, bind, kind_of};
 use super::values::units;
 use super::{Since, clock};
 use crate::config::source::{ColumnType, Delivery, SourceTable};
-use crate::error::with_hint;
+use crate::error::{find, with_hint};
 use crate::ingest::orders::layout::Layout;
-use crate::mysql::{Session, quoted, relation, within};
+use crate::mysql::{ServerFailure, Session, quoted, relation, within};
 
 /// About how many rows of a large table are read at once; a part is also what one connection takes.
 const PART_ROWS: u64 = 200_000;
 /// No table is split into more parts.
 const MOST_PARTS: u64 = 4096;
+/// What a server says of a column that is not there.
+const UNKNOWN_COLUMN: u16 = 1054;
 
 /// The question to a table.
 pub struct Question {
@@ -73,7 +75,8 @@ impl Question {
         since: Option<&Since>,
     ) -> Result<Self> {
         let from = relation(table);
-        let columns = described(session, &format!("select * from {from}")).await?;
+        let mut columns = described(session, &format!("select * from {from}")).await?;
+        columns.extend(invisible(session, layout, &from, &columns).await?);
         let bound = bind(table, layout, &columns, taken_up)?;
         let (changed, expression) = match table.delivery {
             Delivery::Snapshot => (None, None),
@@ -281,6 +284,23 @@ async fn change_kind(session: &mut Session, from: &str, expression: &str) -> Res
             Err(with_hint(error, "cast(… as datetime(6)) makes it one"))
         }
     }
+}
+
+/// The declared columns that `*` leaves out but that are there.
+async fn invisible(session: &mut Session, layout: &Layout, from: &str, columns: &[Column]) -> Result<Vec<Column>> {
+    let mut found = Vec::new();
+    for column in &layout.columns {
+        let wanted = column.from.as_deref().unwrap_or(&column.name);
+        if columns.iter().any(|column| column.name_str().eq_ignore_ascii_case(wanted)) {
+            continue;
+        }
+        match described(session, &format!("select {} from {from}", quoted(wanted))).await {
+            Ok(columns) => found.extend(columns),
+            Err(error) if find::<ServerFailure>(&error).is_some_and(|e| e.code == Some(UNKNOWN_COLUMN)) => {}
+            Err(error) => return Err(error),
+        }
+    }
+    Ok(found)
 }
 
 /// The columns that a question's answer would have.
