@@ -434,14 +434,17 @@ fn an_extraction_whose_connection_breaks_begins_anew() {
 #[test]
 fn when_one_connection_breaks_the_others_stop_as_well() {
     let (database, shop) = small("broken_all");
+    // Wide rows, so that not many of them are on their way already.
     database.root(
-        "delete from payment_flow;
-         insert into payment_flow select seq, 1, 1, 1, 1, '2026-01-01' from seq_1_to_450000; analyze table payment_flow",
+        "delete from payment_flow; alter table payment_flow add column wide text;
+         delete from order_delivery; alter table order_delivery add column wide text;
+         insert into payment_flow select seq, 1, 1, 1, 1, '2026-01-01', repeat('x', 2000) from seq_1_to_30000;
+         insert into order_delivery select seq, 1, 1, 1, '2026-01-01', repeat('x', 2000) from seq_1_to_30000",
     );
-    let slow = ["ingest", "orders", "--to", "2026-01-01", "--set", "sources.orders.rows_per_second=20000"];
+    let slow = ["ingest", "orders", "--to", "2026-01-01", "--set", "sources.orders.rows_per_second=2000"];
     let mut slow = shop.command(&slow).stderr(std::process::Stdio::piped()).spawn().expect("starts");
     let busy = "select ifnull(group_concat('kill ', id), '') from information_schema.processlist \
-                where user = 't_broken_all' and info like '%from `payment_flow`%order by%' order by id limit 1";
+                where user = 't_broken_all' and info like '%wide%order by%'";
     let kill = loop {
         let found = database.root(busy);
         if found.contains(',') {
@@ -456,7 +459,7 @@ fn when_one_connection_breaks_the_others_stop_as_well() {
     let after = since.elapsed();
     slow.kill().expect("kills");
     slow.wait().expect("ends");
-    assert!(again.expect("it begins anew").contains("the connection") && after.as_secs() < 6, "after {after:?}");
+    assert!(again.expect("it begins anew").contains("the connection") && after.as_secs() < 12, "after {after:?}");
 }
 
 #[test]
@@ -505,6 +508,64 @@ fn columns_whose_names_differ_by_case_only_are_one() {
     assert!(!said.contains("is taken up"), "{said}");
     let sql = "select \"Note\" as note, count(distinct \"file\") as files from ods_payment_flow group by 1 order by 1";
     assert_eq!(asked(&shop, sql), "note,files\na,1\nc,1\n");
+}
+
+#[test]
+fn a_watermark_is_that_of_its_database_and_question() {
+    let (database, shop) = small("watermark");
+    let taken = ["ingest", "orders", "--to", "2026-01-01"];
+    shop.succeeds(&taken);
+    // Another port, another user and another spelling of the host lead to the same database.
+    let proxy = Proxy::new(database.port(), At::Never, Cut::Before, || {});
+    let by_proxy = format!("sources.orders.url={}", database.url_by(proxy.port).replace("127.0.0.1", "localhost"));
+    let said = shop.succeeds(&[&taken[..], &["--set", &by_proxy]].concat());
+    assert!(!said.contains("everything is read"), "{said}");
+    // Another database has rows of long ago that this one did not have.
+    let other = Database::new("watermark_other").with_mall();
+    other.lay(&PathBuf::from(shop.path("in/orders/2026-01-01")));
+    other.root("insert into payment_flow values (9001, 1, 1, 7, 1, '2020-01-01')");
+    let elsewhere = format!("sources.orders.url={}", other.url());
+    let elsewhere = [&taken[..], &["--set", &elsewhere]].concat();
+    let said = shop.succeeds(&elsewhere);
+    assert!(said.contains("ods_payment_flow: the database is another than at the last extraction"), "{said}");
+    let old = "select count(*) as n from ods_payment_flow where pay_id in (9001, 9002)";
+    assert_eq!(asked(&shop, old), "n\n1\n");
+    let said = shop.succeeds(&elsewhere);
+    assert!(!said.contains("everything is read"), "{said}");
+    // Another question may have a row that the one before left out, also when nothing else changed.
+    other.root("insert into payment_flow values (9002, 1, 1, 7, 1, '2020-01-01')");
+    shop.edit("conf/sources/orders.toml", "changed = \"pay_time\"", "changed = \"pay_time + interval 0 second\"");
+    let said = shop.succeeds(&elsewhere);
+    assert!(said.contains("ods_payment_flow: `changed` is another than at the last extraction"), "{said}");
+    assert!(!said.contains("ods_user_order: `changed`"), "{said}");
+    assert_eq!(asked(&shop, old), "n\n2\n");
+}
+
+#[test]
+fn a_server_without_tables_of_zones_is_warned_of_where_clocks_turn() {
+    let (_database, shop) = small("zones");
+    let taken = ["ingest", "orders", "--to", "2026-01-01", "--set"];
+    for (zone, is_odd) in [("Asia/Shanghai", false), ("Europe/Berlin", true)] {
+        let zone = format!("timezone={zone}");
+        let said = shop.succeeds(&[&taken[..], &[&zone]].concat());
+        assert_eq!(said.matches("mariadb-tzinfo-to-sql").count(), usize::from(is_odd), "{said}");
+        let (_, said) = shop.runs(&["doctor", "--set", &zone]);
+        assert_eq!(said.contains("mariadb-tzinfo-to-sql"), is_odd, "{said}");
+    }
+}
+
+#[test]
+fn the_doctor_asks_what_the_next_run_asks() {
+    let (database, shop) = small("asks");
+    let (_, said) = shop.runs(&["doctor"]);
+    assert!(said.contains("granted: SELECT on all 9 tables"), "{said}");
+    database.root(
+        "alter table goods_info rename column goods_name to goods_title; alter table payment_flow drop column pay_time",
+    );
+    let (code, said) = shop.runs(&["doctor"]);
+    assert_eq!(code, 1, "{said}");
+    assert!(said.contains("table `goods_info`") && said.contains("column `goods_name` is not there"), "{said}");
+    assert!(said.contains("table `payment_flow`") && said.contains("pay_time"), "{said}");
 }
 
 /// A server of its own, stopped with the test.

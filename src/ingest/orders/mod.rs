@@ -38,6 +38,7 @@ use tokio::runtime::{Handle, RuntimeFlavor};
 use self::batch::{Batch, Prepared};
 use self::extract::{Meter, named};
 use self::layout::Layout;
+pub use self::mysql::examine_table;
 use self::publish::publish;
 pub use self::tally::{Amount, MoneySum, Tally};
 use super::files::{InputFile, list_files};

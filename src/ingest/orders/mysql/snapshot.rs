@@ -51,6 +51,20 @@ pub struct Snapshot {
     pub now_micros: i64,
     /// Why there are fewer sessions than wanted.
     pub note: Option<String>,
+    /// Whose server it is.
+    pub flavor: Flavor,
+    /// Which database it is.
+    pub database: Database,
+}
+
+/// Which database was read, whatever way led there.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Database {
+    /// Its name as the server says it.
+    pub name: String,
+    /// What the server is told apart by; MariaDB has nothing that lasts.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub server: Option<String>,
 }
 
 /// Logs in so many times and opens the snapshot.
@@ -91,7 +105,8 @@ pub async fn open(server: &Server, wanted: usize) -> Result<Snapshot> {
         note = Some("one connection reads alone: no moment could be had that several see".to_owned());
     }
     let (moment, now_micros) = moment(&mut sessions[0], &facts).await?;
-    Ok(Snapshot { sessions, moment, now_micros, note })
+    let database = database(&mut sessions[0], facts.flavor).await?;
+    Ok(Snapshot { sessions, moment, now_micros, note, flavor: facts.flavor, database })
 }
 
 async fn begin(sessions: &mut [Session]) -> Result<()> {
@@ -187,6 +202,15 @@ async fn under_lock(sessions: &mut [Session]) -> Result<()> {
     let begun = begin(sessions).await;
     sessions[0].execute("unlock tables").await?;
     begun
+}
+
+async fn database(session: &mut Session, flavor: Flavor) -> Result<Database> {
+    let asked = match flavor {
+        Flavor::Mysql => "select database(), @@server_uuid",
+        Flavor::MariaDb => "select database(), null",
+    };
+    let mut row = session.first(asked).await?.into_iter();
+    Ok(Database { name: row.next().flatten().unwrap_or_default(), server: row.next().flatten() })
 }
 
 async fn moment(session: &mut Session, facts: &Facts) -> Result<(Moment, i64)> {
