@@ -176,7 +176,7 @@ impl Board<'_, '_> {
     fn read(&self, mut session: Session, runtime: &Handle) {
         let _released = Released(self);
         let mut open: Option<Open<'_>> = None;
-        loop {
+        while !self.is_over.load(Ordering::Relaxed) {
             let Some((table, part)) = lock(&self.queue).next() else { break };
             if let Some(done) = open.take_if(|open| table != open.table) {
                 self.settle(done);
@@ -202,8 +202,10 @@ impl Board<'_, '_> {
         }
         // At once: the snapshot that it holds keeps others from changing the tables' columns.
         runtime.block_on(session.close());
-        if let Some(done) = open {
-            self.settle(done);
+        match open {
+            Some(open) if self.is_over.load(Ordering::Relaxed) => open.discard(),
+            Some(done) => self.settle(done),
+            None => {}
         }
     }
 
@@ -212,7 +214,11 @@ impl Board<'_, '_> {
             self.is_over.store(true, Ordering::Relaxed);
         }
         let (standing, changed) = &self.standings[table];
-        lock(standing).failure.get_or_insert(error);
+        let mut standing = lock(standing);
+        // What is to be tried again goes before what failed for good: then all of it is.
+        if standing.failure.is_none() || is_transient(&error) {
+            standing.failure = Some(error);
+        }
         changed.notify_all();
     }
 
