@@ -176,12 +176,21 @@ impl Zone {
 
     /// Whether the zone has had one offset from UTC since 1970 and will keep it, as far as is known.
     pub fn has_one_offset(self) -> bool {
+        self.has_one_offset_from(0)
+    }
+
+    /// Whether the zone has one offset from UTC from 2000 on: what shops and their databases of today have times of.
+    pub fn has_one_offset_these_days(self) -> bool {
+        self.has_one_offset_from(10_957)
+    }
+
+    fn has_one_offset_from(self, first: i32) -> bool {
         let offset = |day: i32| {
             let noon = BizDate(day).naive().and_time(NaiveTime::MIN);
             self.0.offset_from_utc_datetime(&noon).fix().local_minus_utc()
         };
         // No change lasts less than a week; TIMESTAMPs end in 2038.
-        (0..25_000).step_by(7).all(|day| offset(day) == offset(0))
+        (first..25_000).step_by(7).all(|day| offset(day) == offset(first))
     }
 
     /// The business day of an instant in epoch milliseconds; `None` when it is beyond the calendar.

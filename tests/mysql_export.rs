@@ -8,7 +8,7 @@ mod warehouse;
 
 use std::collections::BTreeMap;
 
-use server::{CANARY, Database};
+use server::{CANARY, Database, leaks};
 use shop::Shop;
 use warehouse::{DAYS, Warehouse, state};
 
@@ -22,7 +22,7 @@ fn every_table_equals_the_sqlite_export_cell_by_cell() {
     shop.succeeds(&["run", "--quiet"]);
     let url = format!("exports.metrics.url={}", database.url());
     let (code, said) = shop.runs(&["export", "--set", &url]);
-    assert!(code == 0 && !said.contains(CANARY), "{said}");
+    assert!(code == 0 && !leaks(&said), "{said}");
     let sqlite = rusqlite::Connection::open(shop.path("warehouse/metrics.db")).expect("opens");
     let mut statement = sqlite.prepare("select distinct table_name from strata_export order by 1").expect("a table");
     let tables: Vec<String> =
@@ -169,7 +169,7 @@ fn inserts_give_the_same_tables_as_load_data() {
 fn exports_stand_side_by_side_and_one_that_fails_does_not_stop_the_others() {
     let (first, second) = (Database::new("first"), Database::new("second"));
     let warehouse = Warehouse::of(1, &first.url());
-    let nowhere = first.url_of("nobody:s3cr3t-canary-wrong", "127.0.0.1");
+    let nowhere = first.url_of(&format!("nobody:{CANARY}-wrong"), "127.0.0.1");
     warehouse.export_to(&[("metrics", &nowhere), ("second", &second.url())]);
     let (code, said) = warehouse.runs(&["export"]);
     assert_eq!(code, 1, "{said}");
@@ -370,7 +370,7 @@ fn the_doctor_tests_every_privilege_and_shows_the_grant_that_is_missing() {
     database.root("grant delete, create, alter, drop on t_doctor.* to 't_doctor'@'%'");
     doctor(0, &["granted: SELECT, INSERT, UPDATE, DELETE, CREATE, ALTER, DROP"]);
     warehouse.succeeds(&["export"]);
-    warehouse.export_to(&[("metrics", &database.url_of("t_doctor:s3cr3t-canary-no", "127.0.0.1"))]);
+    warehouse.export_to(&[("metrics", &database.url_of(&format!("t_doctor:{CANARY}-no"), "127.0.0.1"))]);
     doctor(1, &["wrong user or password"]);
     warehouse.keeps_secrets();
 }

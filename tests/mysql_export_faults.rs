@@ -431,8 +431,9 @@ fn what_stands_in_the_way_is_told_in_one_message() {
     fails(&database.url(), "GRANT SELECT ON `t_refused`.* TO 't_refused'@'%';");
     grant("select, insert, delete");
     fails(&database.url(), "GRANT CREATE ON `t_refused`.`strata_export` TO 't_refused'@");
-    fails(&database.url_of("t_refused:s3cr3t-canary-no", "127.0.0.1"), "wrong user or password");
-    fails(&database.url_of("t_refused:s3cr3t-canary-no", "nowhere.invalid"), "the host is not known");
+    let wrong = format!("t_refused:{}-no", server::CANARY);
+    fails(&database.url_of(&wrong, "127.0.0.1"), "wrong user or password");
+    fails(&database.url_of(&wrong, "nowhere.invalid"), "the host is not known");
     fails("mysql://t_refused:s3cr3t-canary-no@127.0.0.1:1/x", "connection refused");
     grant("update, create, alter, drop");
     warehouse.export_to(&[("metrics", &database.url())]);

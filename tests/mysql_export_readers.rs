@@ -25,7 +25,7 @@ fn two_pollers_see_one_run_at_a_time_and_every_day() {
     let (odd, even) = (Warehouse::of(1, &database.url()), Warehouse::of(2, &database.url()));
     odd.succeeds(&["export"]);
     let (is_over, reads) = (AtomicBool::new(false), [AtomicUsize::new(0), AtomicUsize::new(0)]);
-    let (is_over, reads, url) = (&is_over, &reads, &database.url());
+    let (is_over, reads, url) = (&is_over, &reads, &database.strict_url());
     let seen = thread::scope(|scope| {
         let pollers = [("app_day", "app_visitor"), ("app_visitor", "app_day")]
             .into_iter()

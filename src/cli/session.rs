@@ -113,8 +113,9 @@ impl Session {
 
     /// The command as it was typed, without secrets: how this run introduces itself to others.
     pub fn command_line(&self) -> String {
-        let words = std::env::args_os().skip(1).map(|word| word.to_string_lossy().into_owned());
-        redact(&std::iter::once("strata".to_owned()).chain(words).collect::<Vec<_>>().join(" "))
+        // One by one: behind a word that ends in the middle of a line, nobody knows where a password ends.
+        let words = std::env::args_os().skip(1).map(|word| redact(&word.to_string_lossy()));
+        std::iter::once("strata".to_owned()).chain(words).collect::<Vec<_>>().join(" ")
     }
 
     /// Runs an asynchronous operation on the configured number of threads.

@@ -56,6 +56,7 @@ struct Place {
     connections: Option<Spanned<Text>>,
     rows_per_second: Option<Spanned<Text>>,
     overlap: Option<Spanned<String>>,
+    silence: Option<Spanned<String>>,
 }
 
 impl Place {
@@ -68,6 +69,7 @@ impl Place {
             ("connections", self.connections.is_some()),
             ("rows_per_second", self.rows_per_second.is_some()),
             ("overlap", self.overlap.is_some()),
+            ("silence", self.silence.is_some()),
         ];
         keys.into_iter().find(|(_, is_there)| *is_there).map(|(key, _)| key)
     }
@@ -257,7 +259,7 @@ fn join_sources(
             let guards = (place.password_file.as_deref(), place.tls, place.tls_ca.as_ref());
             location = Location::Mysql(Box::new(guarded(document, *database, root, guards)?));
         }
-        let reading = reading(document, place.connections, place.rows_per_second, place.overlap)?;
+        let reading = reading(document, &place)?;
         if let (Location::Mysql(_), Source::Log(_)) = (&location, &source) {
             return document.fail(&written.span(), Error::msg("a log is read from files, not from a database"));
         }
@@ -306,21 +308,19 @@ fn guarded(
     place.or_else(|e| document.fail(&tls_ca.map_or(0..0, Spanned::span), e))
 }
 
-fn reading(
-    document: &Document<'_>,
-    connections: Option<Spanned<Text>>,
-    rows_per_second: Option<Spanned<Text>>,
-    overlap: Option<Spanned<String>>,
-) -> Result<Reading> {
+fn reading(document: &Document<'_>, place: &Place) -> Result<Reading> {
     let mut reading = Reading::default();
-    if let Some(text) = connections {
-        reading.connections = document.parsed(&text, |text| parse_count(&text.0, 1, 64))?;
+    if let Some(text) = &place.connections {
+        reading.connections = document.parsed(text, |text| parse_count(&text.0, 1, 64))?;
     }
-    if let Some(text) = rows_per_second {
-        reading.rows_per_second = NonZeroUsize::new(document.parsed(&text, |text| parse_count(&text.0, 0, 1 << 30))?);
+    if let Some(text) = &place.rows_per_second {
+        reading.rows_per_second = NonZeroUsize::new(document.parsed(text, |text| parse_count(&text.0, 0, 1 << 30))?);
     }
-    if let Some(text) = overlap {
-        reading.overlap = document.parsed(&text, |text| parse_duration(text))?;
+    if let Some(text) = &place.overlap {
+        reading.overlap = document.parsed(text, |text| parse_duration(text))?;
+    }
+    if let Some(text) = &place.silence {
+        reading.silence = document.parsed(text, |text| parse_duration(text))?.max(Duration::from_secs(1));
     }
     Ok(reading)
 }

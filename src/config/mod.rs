@@ -68,11 +68,16 @@ pub struct Reading {
     pub rows_per_second: Option<NonZeroUsize>,
     /// `overlap`: how far before the last watermark changes are read again, so that none committed late is missed.
     pub overlap: Duration,
+    /// `silence`: how long the server may say nothing between rows; four times that before it has counted.
+    pub silence: Duration,
 }
+
+/// How long a database may be silent unless it is configured.
+pub const DEFAULT_SILENCE: Duration = Duration::from_secs(900);
 
 impl Default for Reading {
     fn default() -> Self {
-        Self { connections: 2, rows_per_second: None, overlap: Duration::from_secs(600) }
+        Self { connections: 2, rows_per_second: None, overlap: Duration::from_secs(600), silence: DEFAULT_SILENCE }
     }
 }
 

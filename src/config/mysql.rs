@@ -63,6 +63,8 @@ impl MysqlPlace {
     /// When it is not of the form; never repeats what may be a password.
     pub fn parse(url: &str) -> Result<Self> {
         let rest = url.strip_prefix("mysql://").unwrap_or(url);
+        // A socket's path may have an `@`, too.
+        let (rest, tail) = rest.split_at(rest.rfind("?socket=").unwrap_or(rest.len()));
         no_forgotten_at(rest)?;
         // The last `@`: a password with an unescaped one is taken as it is meant.
         let (login, place) = rest.rsplit_once('@').unwrap_or(("", rest));
@@ -70,7 +72,7 @@ impl MysqlPlace {
             Some((user, password)) => (user, Some(password)),
             None => (login, None),
         };
-        let (place, parameters) = place.split_once('?').unwrap_or((place, ""));
+        let (place, parameters) = place.split_once('?').unwrap_or((place, tail.strip_prefix('?').unwrap_or(tail)));
         let socket = socket(parameters)?;
         let (address, database) = place.split_once('/').unwrap_or((place, ""));
         if database.is_empty() || (address.is_empty() && socket.is_none()) {
@@ -188,6 +190,9 @@ mod tests {
         assert_eq!(found.password.map(|p| p.reveal().to_owned()).as_deref(), Some("a@b/c?d:e"));
         let found = place("mysql://root@localhost/mall?socket=/run/mysqld/m.sock");
         assert_eq!((found.socket, found.password), (Some(PathBuf::from("/run/mysqld/m.sock")), None));
+        let found = place("mysql://shop:p@ss@localhost/mall?socket=/run/a@b/m.sock");
+        assert_eq!((found.user.as_str(), found.database.as_str()), ("shop", "mall"));
+        assert_eq!(found.socket, Some(PathBuf::from("/run/a@b/m.sock")));
         assert_eq!(place("mysql://u:100%@h/x").password.map(|p| p.reveal().to_owned()).as_deref(), Some("100%"));
     }
 

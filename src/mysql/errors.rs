@@ -59,6 +59,19 @@ pub(super) fn no_answer(place: &MysqlPlace, waited: Duration) -> Error {
     with_hint(Error::new(ServerFailure { message, code: None, transient: true }), REACH)
 }
 
+/// The error of a server that says nothing where it should.
+pub fn silence(place: &MysqlPlace, waited: Duration) -> Error {
+    let seconds = waited.as_secs();
+    let waited = match seconds {
+        0..120 => format!("{seconds} s"),
+        _ => format!("{} minutes", seconds / 60),
+    };
+    let message = format!("{}: no answer for {waited}", shown(place));
+    let hint =
+        "is the server at work on something (`show processlist`), or the way to it cut? `silence` sets the limit";
+    with_hint(Error::new(ServerFailure { message, code: None, transient: true }), hint)
+}
+
 const REACH: &str = "is the server running, is host and port right, and does a firewall let this machine through?";
 
 fn shown(place: &MysqlPlace) -> String {
@@ -145,6 +158,8 @@ fn of_network(place: &MysqlPlace, at: &str, error: &IoError) -> Told {
         ErrorKind::UnexpectedEof | ErrorKind::ConnectionReset | ErrorKind::BrokenPipe => {
             (format!("the connection broke: {io}"), None)
         }
+        // What the codec says of a packet whose rest does not come.
+        _ if io.to_string().contains("bytes remaining on stream") => ("the connection broke".to_owned(), None),
         _ if io.to_string().contains("lookup") => (format!("the host is not known: {io}"), Some(REACH)),
         _ => (io.to_string(), None),
     };
@@ -228,6 +243,13 @@ mod tests {
         let text = told(1045, "Access denied for user 'shop'@'db' (using password: YES)");
         assert!(text.starts_with("error: database mall at db:3306: wrong user or password\n hint: log in"), "{text}");
         assert!(!text.contains("s3cret"));
+    }
+
+    #[test]
+    fn a_packet_whose_rest_does_not_come_is_a_connection_that_broke() {
+        let io = std::io::Error::other("bytes remaining on stream");
+        let error = explain(&place(), mysql_async::Error::Io(io.into()));
+        assert!(render(&error).ends_with("at db:3306: the connection broke") && is_transient(&error), "{error:#}");
     }
 
     #[test]

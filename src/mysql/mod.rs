@@ -8,46 +8,77 @@ mod facts;
 mod login;
 mod zone;
 
+use std::future::Future;
 use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::{Context, Result};
 use mysql_async::prelude::Queryable;
 use mysql_async::{Conn, Row, Value};
+use tokio::runtime::Handle;
 
-pub use errors::{ServerFailure, explain, is_transient};
+use errors::explain;
+pub use errors::{ServerFailure, is_transient, silence};
 pub use facts::{Facts, Flavor, Grants};
 pub use zone::SessionZone;
 
-use crate::config::MysqlPlace;
 use crate::config::source::SourceTable;
+use crate::config::{DEFAULT_SILENCE, MysqlPlace};
 use crate::date::Zone;
 
-/// How long a server may take to answer a login.
+/// How long a server may take to answer a login and set the session.
 const LOGIN_TIMEOUT: Duration = Duration::from_secs(20);
 
+/// How long a good-bye may take.
+const FAREWELL: Duration = Duration::from_secs(5);
+
 /// What every session is set to; the server's own defaults differ from one to the next.
-const SETTINGS: [&str; 4] = [
+const SETTINGS: [&str; 5] = [
     "set names utf8mb4",
     "set session transaction isolation level repeatable read",
     // Strict: what does not fit is an error and never a shortened value.
     "set session sql_mode = 'STRICT_ALL_TABLES,NO_ZERO_IN_DATE,NO_ZERO_DATE,ERROR_FOR_DIVISION_BY_ZERO,\
      NO_ENGINE_SUBSTITUTION'",
-    // We read as fast as we can encode, and write as fast as we compute; neither is a reason to be cut off.
-    "set session net_write_timeout = 3600, net_read_timeout = 3600, wait_timeout = 28800",
+    UNHURRIED,
+    // Not `default`, which is what the server is set to.
+    "set session sql_select_limit = 18446744073709551615",
 ];
+
+/// We read as fast as we can encode, and write as fast as we compute; neither is a reason to be cut off.
+pub const UNHURRIED: &str = "set session net_write_timeout = 3600, net_read_timeout = 3600, wait_timeout = 28800";
+
+/// How long a server may be silent before a session with it counts as lost.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Patience {
+    /// Between rows of an answer.
+    pub rows: Duration,
+    /// Before an answer that the server has to work for: counts, checksums, the first row in an order, a statement.
+    pub work: Duration,
+}
+
+impl From<Duration> for Patience {
+    fn from(silence: Duration) -> Self {
+        Self { rows: silence, work: silence.saturating_mul(4) }
+    }
+}
 
 /// A server that sessions can be had with: where it is, and on which zone's clock it shall answer.
 #[derive(Clone, Debug)]
 pub struct Server {
     place: Arc<MysqlPlace>,
     zone: Zone,
+    patience: Patience,
 }
 
 impl Server {
     /// The server of a place, for a warehouse of a zone.
     pub fn new(place: &MysqlPlace, zone: Zone) -> Self {
-        Self { place: Arc::new(place.clone()), zone }
+        Self { place: Arc::new(place.clone()), zone, patience: Patience::from(DEFAULT_SILENCE) }
+    }
+
+    /// The server, which may be silent for so long.
+    pub fn patiently(self, silence: Duration) -> Self {
+        Self { patience: Patience::from(silence), ..self }
     }
 
     /// Where it is.
@@ -60,13 +91,15 @@ impl Server {
     /// # Errors
     /// When the password file cannot be used, the server cannot be reached, or it refuses; each with its cause.
     pub async fn connect(&self) -> Result<Session> {
-        let options = login::options(&self.place)?;
-        let login = tokio::time::timeout(LOGIN_TIMEOUT, Conn::new(options)).await;
-        let conn = match login {
-            Ok(conn) => conn.map_err(|error| explain(&self.place, error))?,
-            Err(_) => return Err(errors::no_answer(&self.place, LOGIN_TIMEOUT)),
-        };
-        let mut session = Session { conn, place: Arc::clone(&self.place), zone: SessionZone::Named };
+        let limit = LOGIN_TIMEOUT.min(self.patience.work);
+        let login = tokio::time::timeout(limit, self.log_in()).await;
+        login.unwrap_or_else(|_| Err(errors::no_answer(&self.place, limit)))
+    }
+
+    async fn log_in(&self) -> Result<Session> {
+        let conn = Conn::new(login::options(&self.place)?).await.map_err(|error| explain(&self.place, error))?;
+        let (place, patience) = (Arc::clone(&self.place), self.patience);
+        let mut session = Session { conn: Some(conn), place, patience, zone: SessionZone::Named };
         for setting in SETTINGS {
             session.execute(setting).await?;
         }
@@ -75,22 +108,54 @@ impl Server {
     }
 }
 
+/// What a server answers, unless it is silent for longer than it may be.
+///
+/// # Errors
+/// What the server says, in our words; or that it says nothing.
+pub async fn within<T>(
+    place: &MysqlPlace,
+    limit: Duration,
+    answer: impl Future<Output = mysql_async::Result<T>>,
+) -> Result<T> {
+    match tokio::time::timeout(limit, answer).await {
+        Ok(answer) => answer.map_err(|error| explain(place, error)),
+        Err(_) => Err(silence(place, limit)),
+    }
+}
+
 /// A session: logged in, strict, in utf8mb4, at repeatable read, on the business zone's clock.
+///
+/// One that is dropped is closed without waiting for what the server may still have to say: the locks that it holds there
+/// are nobody's any more.
 pub struct Session {
-    conn: Conn,
+    conn: Option<Conn>,
     place: Arc<MysqlPlace>,
+    patience: Patience,
     zone: SessionZone,
 }
 
+impl Drop for Session {
+    fn drop(&mut self) {
+        if let (Some(conn), Ok(runtime), false) = (self.conn.take(), Handle::try_current(), std::thread::panicking()) {
+            runtime.spawn(tokio::time::timeout(FAREWELL, conn.disconnect()));
+        }
+    }
+}
+
 impl Session {
-    /// The connection, for what this module has no word for; its errors go through [`Session::explain`].
+    /// The connection, for what this module has no word for; its answers go through [`within`].
     pub fn conn(&mut self) -> &mut Conn {
-        &mut self.conn
+        self.conn.as_mut().expect("a session has its connection until it is closed")
     }
 
     /// Where it leads.
-    pub fn place(&self) -> &MysqlPlace {
+    pub fn place(&self) -> &Arc<MysqlPlace> {
         &self.place
+    }
+
+    /// How long the server may be silent.
+    pub fn patience(&self) -> Patience {
+        self.patience
     }
 
     /// On which clock TIMESTAMPs come.
@@ -98,18 +163,13 @@ impl Session {
         self.zone
     }
 
-    /// An error of the connection in our words.
-    pub fn explain(&self, error: mysql_async::Error) -> anyhow::Error {
-        explain(&self.place, error)
-    }
-
     /// Executes a statement that gives no rows.
     ///
     /// # Errors
     /// What the server says, in our words.
     pub async fn execute(&mut self, sql: impl AsRef<str>) -> Result<()> {
-        let done = self.conn.query_drop(sql.as_ref()).await;
-        done.map_err(|error| self.explain(error))
+        let (place, limit) = (Arc::clone(&self.place), self.patience.work);
+        within(&place, limit, self.conn().query_drop(sql.as_ref())).await
     }
 
     /// Executes a question; its rows as text, NULL as `None`. For answers of a few rows.
@@ -117,7 +177,8 @@ impl Session {
     /// # Errors
     /// What the server says, in our words.
     pub async fn texts(&mut self, sql: impl AsRef<str>) -> Result<Vec<Vec<Option<String>>>> {
-        let rows: Vec<Row> = self.conn.query(sql.as_ref()).await.map_err(|error| self.explain(error))?;
+        let (place, limit) = (Arc::clone(&self.place), self.patience.work);
+        let rows: Vec<Row> = within(&place, limit, self.conn().query(sql.as_ref())).await?;
         Ok(rows.into_iter().map(|row| row.unwrap_raw().into_iter().map(|v| v.and_then(text)).collect()).collect())
     }
 
@@ -131,9 +192,10 @@ impl Session {
     }
 
     /// Says good-bye; a session that is dropped is closed as well, without waiting for it.
-    pub async fn close(self) {
+    pub async fn close(mut self) {
+        let Some(conn) = self.conn.take() else { return };
         // The server notices a closed connection by itself.
-        let _ = self.conn.disconnect().await;
+        let _ = tokio::time::timeout(FAREWELL, conn.disconnect()).await;
     }
 }
 

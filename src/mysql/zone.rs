@@ -4,7 +4,7 @@
 use anyhow::{Context, Result};
 use chrono::{DateTime, NaiveDateTime, Offset, TimeDelta, TimeZone};
 
-use super::{Session, literal};
+use super::{Flavor, Session, literal};
 use crate::date::Zone;
 
 /// On which clock a session shows TIMESTAMPs, and computes what mixes them with DATETIMEs.
@@ -36,6 +36,24 @@ impl SessionZone {
             Self::Named => true,
             Self::Fixed { zone, .. } => zone.has_one_offset(),
         }
+    }
+}
+
+impl SessionZone {
+    /// What is wrong with a clock that is not the business zone's at all times from 2000 on, and what to do; `None` where
+    /// it is.
+    pub fn oddity(self, flavor: Flavor) -> Option<(String, &'static str)> {
+        let Self::Fixed { east_s, zone } = self else { return None };
+        let text = format!(
+            "the server does not know the zone {zone}: its clock stands at {}, and what it computes itself from TIMESTAMPs \
+             (in `select` and `changed`) is off wherever {zone} has another distance from UTC",
+            distance(east_s)
+        );
+        let hint = match flavor {
+            Flavor::MariaDb => "load its tables of zones: mariadb-tzinfo-to-sql /usr/share/zoneinfo | mariadb mysql",
+            Flavor::Mysql => "load its tables of zones: mysql_tzinfo_to_sql /usr/share/zoneinfo | mysql mysql",
+        };
+        (!zone.has_one_offset_these_days()).then_some((text, hint))
     }
 }
 
@@ -74,7 +92,10 @@ mod tests {
         assert_eq!(winter.on_business_clock(micros("2026-07-01 12:00:00")), micros("2026-07-01 13:00:00"));
         assert_eq!(winter.on_business_clock(micros("2026-01-01 12:00:00")), micros("2026-01-01 12:00:00"));
         assert_eq!(SessionZone::Named.on_business_clock(7), 7);
-        assert!(!winter.is_exact());
+        let (text, hint) = winter.oddity(Flavor::MariaDb).expect("its clocks turn");
+        assert!(text.contains("stands at +01:00") && hint.contains("mariadb-tzinfo-to-sql"), "{text} {hint}");
+        let shanghai = SessionZone::Fixed { east_s: 28_800, zone: "Asia/Shanghai".parse().expect("a zone") };
+        assert_eq!((SessionZone::Named.oddity(Flavor::Mysql), shanghai.oddity(Flavor::Mysql)), (None, None));
     }
 
     #[test]

@@ -70,7 +70,7 @@ pub async fn ingest(
             }
             Source::Tables(tables) => {
                 let server = match &source.location {
-                    Location::Mysql(place) => Some(Server::new(place, zone)),
+                    Location::Mysql(place) => Some(Server::new(place, zone).patiently(source.reading.silence)),
                     _ => None,
                 };
                 let origin = match &server {

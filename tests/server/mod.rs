@@ -9,8 +9,13 @@ use std::process::{Command, Stdio};
 
 use strata::config::MysqlPlace;
 
-/// What the passwords of all tests begin with; nothing that strata writes may contain it.
-pub const CANARY: &str = "s3cr3t-canary";
+/// What the passwords of all tests begin with, with what ends a word in it; nothing that strata writes may contain any of it.
+pub const CANARY: &str = "s3cr3t' canary";
+
+/// Whether a part of a password is in what was said or written, however it is spelled.
+pub fn leaks(said: impl AsRef<[u8]>) -> bool {
+    ["s3cr3t", "canary"].iter().any(|part| memchr::memmem::find(said.as_ref(), part.as_bytes()).is_some())
+}
 
 /// A database of a test's own, with a user who may do anything in it and nothing beside; gone with the test.
 pub struct Database {
@@ -53,7 +58,8 @@ impl Database {
         let (name, password) = (&database.name, &database.password);
         database.root(&format!(
             "drop database if exists `{name}`; create database `{name}` character set utf8mb4;
-             create or replace user '{name}'@'%' identified by '{password}'"
+             create or replace user '{name}'@'%' identified by '{}'",
+            password.replace('\'', "''")
         ));
         database
     }
@@ -61,6 +67,11 @@ impl Database {
     /// The URL for its user over TCP.
     pub fn url(&self) -> String {
         format!("mysql://{}:{}@127.0.0.1:{}/{}", self.name, self.password, self.port, self.name)
+    }
+
+    /// The URL as the driver reads it, which is stricter with its signs than strata.
+    pub fn strict_url(&self) -> String {
+        self.url().replace('\'', "%27").replace(' ', "%20")
     }
 
     /// The URL for its user through another port.

@@ -17,6 +17,8 @@ pub enum Cut {
     Before,
     /// The server sees the packet, and its answer is lost.
     After,
+    /// The packet and all that follows it are swallowed, and both sides go on waiting: the server until the proxy is dropped.
+    Silent,
 }
 
 /// Which packet it is.
@@ -30,12 +32,24 @@ pub enum At {
     Never,
 }
 
+/// Connections to the server that nobody closes.
+type Held = Arc<Mutex<Vec<TcpStream>>>;
+
 /// A proxy at work; it ends with the test's process.
 pub struct Proxy {
     /// Where it listens.
     pub port: u16,
     seen: Arc<AtomicUsize>,
     cuts: Arc<AtomicUsize>,
+    held: Held,
+}
+
+impl Drop for Proxy {
+    fn drop(&mut self) {
+        for server in self.held.lock().expect("a lock").drain(..) {
+            let _ = server.shutdown(Shutdown::Both);
+        }
+    }
 }
 
 impl Proxy {
@@ -44,7 +58,9 @@ impl Proxy {
         let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
         let port = listener.local_addr().expect("an address").port();
         let (seen, cuts) = (Arc::new(AtomicUsize::new(0)), Arc::new(AtomicUsize::new(0)));
-        let plan = Arc::new(Plan { at, cut, then: Box::new(then), seen: Arc::clone(&seen), cuts: Arc::clone(&cuts) });
+        let held = Held::default();
+        let (then, keep) = (Box::new(then), Arc::clone(&held));
+        let plan = Arc::new(Plan { at, cut, then, seen: Arc::clone(&seen), cuts: Arc::clone(&cuts), held: keep });
         thread::spawn(move || {
             for client in listener.incoming().flatten() {
                 let (Ok(server), plan) = (TcpStream::connect(("127.0.0.1", server)), Arc::clone(&plan)) else {
@@ -54,7 +70,7 @@ impl Proxy {
                 thread::spawn(move || plan.connection(client, server));
             }
         });
-        Self { port, seen, cuts }
+        Self { port, seen, cuts, held }
     }
 
     /// How many packets the clients have sent.
@@ -74,6 +90,7 @@ struct Plan {
     then: Box<dyn Fn() + Send + Sync>,
     seen: Arc<AtomicUsize>,
     cuts: Arc<AtomicUsize>,
+    held: Held,
 }
 
 impl Plan {
@@ -94,6 +111,12 @@ impl Plan {
                     thread::sleep(Duration::from_millis(100));
                 }
                 (self.then)();
+                if self.cut == Cut::Silent {
+                    while read_packet(&mut client, &mut packet) {}
+                    // Nothing tells the server that the client is gone.
+                    self.held.lock().expect("a lock").push(server);
+                    return;
+                }
                 break;
             }
             if server.write_all(&packet).is_err() {

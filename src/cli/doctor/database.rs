@@ -1,11 +1,12 @@
 //! A MySQL or MariaDB server under examination: is it reached, by whom, and may it be read or written as strata needs?
 
-use anyhow::Result;
+use anyhow::{Context, Result};
 
 use super::{Finding, Grade};
 use crate::config::source::{Source, TableSource};
 use crate::config::{Config, ExportTarget, Location, MysqlPlace, Tls};
-use crate::mysql::{Facts, Flavor, Grants, Server, Session, quoted, relation};
+use crate::ingest::orders::examine_table;
+use crate::mysql::{Facts, Flavor, Grants, Server, Session, quoted};
 
 /// What an export needs in its database.
 const TO_WRITE: [&str; 7] = ["SELECT", "INSERT", "UPDATE", "DELETE", "CREATE", "ALTER", "DROP"];
@@ -97,12 +98,15 @@ async fn to_read(config: &Config, subject: &str, place: &MysqlPlace, tables: &Ta
     let mut findings = vec![reached(subject, place, &facts)];
     let since = findings.len();
     for table in &tables.tables {
-        // Asked and not looked up: this also tells a table that is not there.
-        let asked = session.execute(format!("select 1 from {} limit 0", relation(table))).await;
+        // The run's own question: this also tells a table or a column that is not there.
+        let asked = examine_table(&mut session, table).await.with_context(|| format!("table `{}`", table.name));
         findings.extend(asked.err().map(|e| Finding::failed(subject, &e)));
     }
     if findings[since..].iter().all(|finding| finding.grade == Grade::Fine) {
         findings.push(Finding::fine(subject, format!("granted: SELECT on all {} tables", tables.tables.len())));
+    }
+    if let Some((text, hint)) = session.zone().oddity(facts.flavor) {
+        findings.push(Finding::odd(subject, text, hint));
     }
     let position = match facts.flavor {
         Flavor::MariaDb => "BINLOG MONITOR",

@@ -20,7 +20,7 @@ use crate::engine::Engine;
 use crate::error::{Advice, find};
 use crate::export::changes::portions;
 use crate::export::{ExportTable, stream};
-use crate::mysql::{ServerFailure, quoted};
+use crate::mysql::{ServerFailure, quoted, within};
 
 /// Rows that are asked of the lake at once.
 const PORTION_ROWS: u64 = 200_000;
@@ -87,12 +87,13 @@ async fn load(target: &mut Target, engine: &Engine, work: &Work, slots: &[Slot])
         quoted(&work.into),
         columns.join(", ")
     );
+    let (place, limit) = (Arc::clone(target.session.place()), target.session.patience().work);
     let conn = target.session.conn();
     conn.set_infile_handler(async move { Ok(pieces.boxed()) });
-    let done = conn.query_drop(sql).await;
+    let done = within(&place, limit, conn.query_drop(sql)).await;
     let (taken, warnings) = (conn.affected_rows(), conn.get_warnings());
     if let Err(error) = done {
-        return Err(cause(producer).await.unwrap_or_else(|| target.session.explain(error)));
+        return Err(cause(producer).await.unwrap_or(error));
     }
     let sums = producer.await.context("the rows were interrupted")??;
     all_taken(target, &sums, taken, warnings).await?;
@@ -108,9 +109,10 @@ async fn insert(target: &mut Target, engine: &Engine, work: &Work, slots: &[Slot
     let (mut taken, mut warnings) = (0, 0);
     while let Some(Ok(piece)) = pieces.recv().await {
         let sql = [head.as_bytes(), &piece].concat();
+        let (place, limit) = (Arc::clone(target.session.place()), target.session.patience().work);
         let conn = target.session.conn();
-        if let Err(error) = conn.query_drop(sql).await {
-            return Err(cause(producer).await.unwrap_or_else(|| target.session.explain(error)));
+        if let Err(error) = within(&place, limit, conn.query_drop(sql)).await {
+            return Err(cause(producer).await.unwrap_or(error));
         }
         taken += conn.affected_rows();
         warnings += conn.get_warnings();

@@ -12,7 +12,7 @@ use tokio::runtime::Handle;
 
 use super::deleted::Deleted;
 use super::extract::{Extract, Meter, fingerprint, read_extract};
-use super::intake::Part;
+use super::intake::{Findings, Part};
 use super::landing::Landing;
 use super::layout::Layout;
 use super::notices::Notices;
@@ -141,6 +141,15 @@ impl<'a> Batch<'a> {
     }
 }
 
+/// What is wrong with a snapshot of which no row lands; `nothing` says that it has none.
+pub fn empty_snapshot(nothing: &str, tally: &Tally, findings: &Findings) -> String {
+    let what = match (tally.read, &findings.first_reject) {
+        (0, _) | (_, None) => nothing.to_owned(),
+        (rows, Some((_, detail))) => format!("none of its {rows} rows can land ({detail})"),
+    };
+    format!("{what}: an empty snapshot is an error, not an empty world")
+}
+
 fn is_unchanged(file: &InputFile, record: Option<&FileRecord>) -> bool {
     record.is_some_and(|record| record.size == file.size && record.mtime_ms == file.mtime_ms)
 }
@@ -166,7 +175,8 @@ struct Taking<'b> {
     rejects: Landing<'b>,
     known: BTreeMap<String, FileRecord>,
     changed: BTreeSet<String>,
-    empty: Vec<(&'b InputFile, Extract)>,
+    /// Extracts of a snapshot of which no row lands, with what was staged of them.
+    empty: Vec<(&'b InputFile, Extract, Landing<'b>, Landing<'b>)>,
     loaded: BTreeMap<String, RejectRecord>,
     leaving: BTreeMap<(String, BizDate), String>,
     touched: BTreeMap<Slot, Vec<String>>,
@@ -257,8 +267,8 @@ impl<'b> Taking<'b> {
             }
         };
         match read_extract(self.job.name, self.layout, file, self.meter, &mut sink) {
-            Ok(extract) if extract.tally.read == 0 && self.layout.delivery == Delivery::Snapshot => {
-                self.empty.push((file, extract));
+            Ok(extract) if extract.tally.landed == 0 && self.layout.delivery == Delivery::Snapshot => {
+                self.empty.push((file, extract, rows, rejects));
                 Ok(None)
             }
             Ok(extract) => {
@@ -298,15 +308,15 @@ impl<'b> Taking<'b> {
 
     /// An empty extract is fine beside another of the same snapshot, and an error alone.
     fn settle_empty(&mut self) -> Result<()> {
-        for (file, extract) in std::mem::take(&mut self.empty) {
+        for (file, extract, rows, rejects) in std::mem::take(&mut self.empty) {
             let of_snapshot = |other: &&FileRecord| other.arrival == file.arrival && other.path != file.relative;
-            if self.known.values().filter(of_snapshot).any(|other| other.tally.read > 0) {
-                let (rows, rejects) = (self.rows.beside(), self.rejects.beside());
+            if self.known.values().filter(of_snapshot).any(|other| other.tally.landed > 0) {
                 self.accept(file, extract, rows, rejects)?;
             } else {
-                let error =
-                    anyhow::anyhow!("has a header and no rows: an empty snapshot is an error, not an empty world");
-                self.failed(file, &error);
+                rows.discard();
+                rejects.discard();
+                let what = empty_snapshot("has a header and no rows", &extract.tally, &extract.findings);
+                self.failed(file, &anyhow::anyhow!(what));
             }
         }
         Ok(())

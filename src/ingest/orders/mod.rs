@@ -39,6 +39,7 @@ use self::batch::{Batch, Prepared};
 pub use self::deleted::DELETED_TABLE;
 use self::extract::{Meter, named};
 use self::layout::Layout;
+pub use self::mysql::examine_table;
 use self::publish::publish;
 pub use self::tally::{Amount, MoneySum, Tally};
 use super::files::{InputFile, list_files};

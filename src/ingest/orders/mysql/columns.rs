@@ -151,7 +151,8 @@ pub fn bind(
     }
     let mut bound = Bound { declared, extras: Vec::new(), ignored: Vec::new() };
     let plain = |name: &str| {
-        !name.is_empty() && !TAKEN.contains(&name) && name.chars().all(|c| c.is_ascii_alphanumeric() || c == '_')
+        let is_taken = TAKEN.iter().any(|taken| taken.eq_ignore_ascii_case(name));
+        !name.is_empty() && !is_taken && name.chars().all(|c| c.is_ascii_alphanumeric() || c == '_')
     };
     for (at, name) in names.iter().enumerate().filter(|(at, _)| !used[*at]) {
         let twice = names.iter().filter(|other| other.eq_ignore_ascii_case(name)).count() > 1;
@@ -160,12 +161,14 @@ pub fn bind(
             continue;
         }
         let kind = landed_as(&columns[at]);
-        match taken_up.iter().find(|(known, _)| known == name) {
+        // Names that differ by case are one to the database, and to most readers of the lake: there it keeps its spelling.
+        let known = taken_up.iter().find(|(known, _)| known.eq_ignore_ascii_case(name));
+        match known {
             Some((_, known)) if *known != kind => bail!(with_hint(
                 anyhow::anyhow!("column `{name}` was taken up as {known} and is {kind} now"),
                 format!("declare `{name}` in the table `{}`, with the type it is to have", table.name)
             )),
-            _ => bound.extras.push((name.clone(), kind_of(&columns[at]), kind)),
+            _ => bound.extras.push((known.map_or(name, |(known, _)| known).clone(), kind_of(&columns[at]), kind)),
         }
     }
     Ok(bound)

@@ -7,6 +7,7 @@
 //! costs the keys of a range and changes nothing.
 
 use std::collections::HashSet;
+use std::sync::Arc;
 
 use anyhow::{Context, Result, anyhow};
 use mysql_async::Row;
@@ -23,7 +24,7 @@ use crate::ingest::orders::keys::{Key, Keys};
 use crate::ingest::orders::layout::Layout;
 use crate::ingest::orders::value::Value;
 use crate::lake::{FileRef, Table, read_columns};
-use crate::mysql::{Session, quoted};
+use crate::mysql::{Session, quoted, within};
 
 /// About how many of the lake's rows make a range.
 const RANGE_ROWS: u64 = 20_000;
@@ -184,11 +185,10 @@ impl Detection<'_> {
         let columns: Vec<(ColumnType, Kind, &str)> = self.columns().collect();
         let names: Vec<String> = columns.iter().map(|(.., name)| quoted(name)).collect();
         let asked = format!("select {} from {}{}", names.join(", "), self.question.from, self.within(range));
-        let (zone, place) = (session.zone(), session.place().clone());
-        let explain = |error| crate::mysql::explain(&place, error);
+        let (zone, place, patience) = (session.zone(), Arc::clone(session.place()), session.patience());
         let mut is_there = vec![false; keys.len()];
-        let mut answer = session.conn().exec_iter(asked, ()).await.map_err(explain)?;
-        while let Some(row) = answer.next().await.map_err(explain)? {
+        let mut answer = within(&place, patience.work, session.conn().exec_iter(asked, ())).await?;
+        while let Some(row) = within(&place, patience.rows, answer.next()).await? {
             let row: Row = row;
             let values = columns.iter().enumerate().map(|(at, (wanted, kind, _))| {
                 let sent = row.as_ref(at).unwrap_or(&mysql_async::Value::NULL);
@@ -199,7 +199,7 @@ impl Detection<'_> {
                 is_there[at] = true;
             }
         }
-        answer.drop_result().await.map_err(explain)?;
+        within(&place, patience.rows, answer.drop_result()).await?;
         Ok(is_there)
     }
 

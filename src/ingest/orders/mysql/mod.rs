@@ -5,6 +5,7 @@
 //! asked for, and what comes once more as it landed before is dropped. The watermark commits with the rows. What is there
 //! no more is found by `deletes`, where that is wanted.
 
+mod books;
 mod columns;
 mod deletes;
 mod known;
@@ -26,7 +27,7 @@ use self::pace::Pace;
 use self::question::Question;
 use self::read::{Reading, Work, read_all};
 use self::snapshot::{Moment, Snapshot};
-use self::state::{Past, conclude};
+use self::state::{Asked, Past, conclude};
 use super::deleted::Gone;
 use super::layout::Layout;
 use super::tally::Amount;
@@ -34,7 +35,7 @@ use super::versions::LastVersions;
 use super::{Extraction, OrdersIngest, OrdersOutcome, ensure, ensure_rejects, spec_of, summary};
 use crate::config::source::{Delivery, SourceTable};
 use crate::lake::Table;
-use crate::mysql::is_transient;
+use crate::mysql::{Session, is_transient};
 use crate::progress::{Event, counted};
 
 /// How often an extraction is begun when the server or the network fails meanwhile, and the first pause between two.
@@ -82,8 +83,9 @@ pub async fn ingest_database(job: &OrdersIngest<'_>, extraction: &Extraction<'_>
     let step = format!("ingest {}", job.name);
     job.reporter.report(Event::StepStarted { step: step.clone(), total: 0 });
     let mut pause = FIRST_PAUSE;
+    let mut told = false;
     for attempt in 1.. {
-        match attempt_once(job, extraction, &step).await {
+        match attempt_once(job, extraction, &step, &mut told).await {
             Err(error) if is_transient(&error) && attempt < ATTEMPTS => {
                 let text = format!("{}: {error:#}; again in {} s", job.name, pause.as_secs());
                 job.reporter.report(Event::Warning(text));
@@ -100,7 +102,13 @@ pub async fn ingest_database(job: &OrdersIngest<'_>, extraction: &Extraction<'_>
     Ok(OrdersOutcome::default())
 }
 
-async fn attempt_once(job: &OrdersIngest<'_>, extraction: &Extraction<'_>, step: &str) -> Result<OrdersOutcome> {
+/// Tries it once; what is odd about the server is told unless it was `told` before.
+async fn attempt_once(
+    job: &OrdersIngest<'_>,
+    extraction: &Extraction<'_>,
+    step: &str,
+    told_oddity: &mut bool,
+) -> Result<OrdersOutcome> {
     let mut subjects = Vec::with_capacity(job.source.tables.len());
     for declared in &job.source.tables {
         let layout = Layout::new(declared)?;
@@ -109,9 +117,18 @@ async fn attempt_once(job: &OrdersIngest<'_>, extraction: &Extraction<'_>, step:
         subjects.push(Subject { declared, layout, table, past });
     }
     let rejects = ensure_rejects(job).await?;
-    let Snapshot { mut sessions, moment, now_micros, note } =
+    let Snapshot { mut sessions, moment, now_micros, note, flavor, database } =
         snapshot::open(extraction.server, extraction.reading.connections).await?;
     tell(job, sessions.len(), &moment, note);
+    if let Some((text, hint)) = sessions[0].zone().oddity(flavor).filter(|_| !*told_oddity) {
+        *told_oddity = true;
+        job.reporter.report(Event::Warning(format!("{}: {text}\n hint: {hint}", job.name)));
+    }
+    for subject in subjects.iter_mut().filter(|_| extraction.range.is_none()) {
+        if let Some(text) = subject.past.forget_other(&Asked::of(&database, subject.declared)) {
+            job.reporter.report(Event::Note(format!("{}: {text}", subject.layout.table)));
+        }
+    }
 
     // Every table's columns are looked at before the first row is read.
     let mut outcome = OrdersOutcome::default();
@@ -136,7 +153,7 @@ async fn attempt_once(job: &OrdersIngest<'_>, extraction: &Extraction<'_>, step:
     let mut readings = Vec::new();
     let mut subjects_read = Vec::new();
     for (at, found) in asked.into_iter().enumerate() {
-        let Some(Asked { question, parts, totals, gone }) = found else { continue };
+        let Some(Answered { question, parts, totals, gone }) = found else { continue };
         let Subject { declared, layout, table, past } = &subjects[at];
         let is_known = declared.delivery == Delivery::Changes && !table.files().is_empty();
         // Where the day is the change time, a row that moves is a later version by its time alone.
@@ -168,7 +185,9 @@ async fn attempt_once(job: &OrdersIngest<'_>, extraction: &Extraction<'_>, step:
     for ((at, taken), reading) in subjects_read.into_iter().zip(taken).zip(&work.readings) {
         let subject = &subjects[at];
         let prepared = match taken {
-            Ok(taken) => conclude(job, extraction, subject, reading, taken, &moment, now_micros, &rejects).await,
+            Ok(taken) => {
+                conclude(job, extraction, subject, reading, taken, &moment, now_micros, &rejects, &database).await
+            }
             Err(error) => Err(Error::msg(told(&subject.declared.name, &error))),
         };
         match prepared {
@@ -182,8 +201,17 @@ async fn attempt_once(job: &OrdersIngest<'_>, extraction: &Extraction<'_>, step:
     Ok(outcome)
 }
 
+/// Asks a database what an extraction asks of a table before it reads any row of it: its columns, their types, `changed`.
+///
+/// # Errors
+/// What would fail the table.
+pub async fn examine_table(session: &mut Session, declared: &SourceTable) -> Result<()> {
+    let layout = Layout::new(declared)?;
+    Question::of(session, declared, &layout, &[], None).await.map(drop)
+}
+
 /// What is known of a table before its rows are read.
-struct Asked {
+struct Answered {
     question: Question,
     parts: Vec<question::Part>,
     totals: Option<question::Totals>,
@@ -194,9 +222,9 @@ struct Asked {
 async fn ask(
     job: &OrdersIngest<'_>,
     extraction: &Extraction<'_>,
-    session: &mut crate::mysql::Session,
+    session: &mut Session,
     subject: &mut Subject<'_>,
-) -> Result<Asked> {
+) -> Result<Answered> {
     let known = subject.layout.extras_of(subject.table.schema());
     let since = subject.past.since(job, extraction, session.zone());
     let mut question = Question::of(session, subject.declared, &subject.layout, &known, since.as_ref()).await?;
@@ -239,11 +267,11 @@ async fn ask(
         false => None,
     };
     let (parts, totals) = question.parts(session).await?;
-    Ok(Asked { question, parts, totals, gone })
+    Ok(Answered { question, parts, totals, gone })
 }
 
 /// The engine that keeps a table; none of a view, nor of a SELECT, whose tables we do not know.
-async fn engine(session: &mut crate::mysql::Session, table: &SourceTable) -> Result<Option<String>> {
+async fn engine(session: &mut Session, table: &SourceTable) -> Result<Option<String>> {
     if table.select.is_some() {
         return Ok(None);
     }

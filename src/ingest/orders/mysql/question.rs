@@ -1,5 +1,7 @@
 //! What a table is asked: which rows, which columns, in which order, in which ranges; and what they must add up to.
 
+use std::sync::Arc;
+
 use anyhow::{Context, Result, anyhow};
 use mysql_async::prelude::Queryable;
 use mysql_async::{Column, consts::ColumnFlags};
@@ -8,14 +10,16 @@ use super::columns::{Bound, Kind, bind, kind_of};
 use super::values::units;
 use super::{Since, clock};
 use crate::config::source::{ColumnType, Delivery, SourceTable};
-use crate::error::with_hint;
+use crate::error::{find, with_hint};
 use crate::ingest::orders::layout::Layout;
-use crate::mysql::{Session, quoted, relation};
+use crate::mysql::{ServerFailure, Session, quoted, relation, within};
 
 /// About how many rows of a large table are read at once; a part is also what one connection takes.
 const PART_ROWS: u64 = 200_000;
 /// No table is split into more parts.
 const MOST_PARTS: u64 = 4096;
+/// What a server says of a column that is not there.
+const UNKNOWN_COLUMN: u16 = 1054;
 
 /// The question to a table.
 pub struct Question {
@@ -71,7 +75,8 @@ impl Question {
         since: Option<&Since>,
     ) -> Result<Self> {
         let from = relation(table);
-        let columns = described(session, &format!("select * from {from}")).await?;
+        let mut columns = described(session, &format!("select * from {from}")).await?;
+        columns.extend(invisible(session, layout, &from, &columns).await?);
         let bound = bind(table, layout, &columns, taken_up)?;
         let (changed, expression) = match table.delivery {
             Delivery::Snapshot => (None, None),
@@ -174,7 +179,7 @@ impl Question {
         }
         let lows = std::iter::once(None).chain(cuts.iter().copied().map(Some));
         let highs = cuts.iter().copied().map(Some).chain(std::iter::once(None));
-        Ok((lows.zip(highs).map(|(low, high)| Part { low, high }).collect(), None))
+        Ok((lows.zip(highs).map(|(low, high)| Part { low, high }).collect(), totals))
     }
 
     /// Counts and adds up the rows of a part.
@@ -192,7 +197,7 @@ impl Question {
     }
 
     fn totals_of(&self, row: &[Option<String>]) -> Result<Totals> {
-        let rows = row[0].as_deref().and_then(|text| text.parse().ok()).context("the server's count is no number")?;
+        let rows = count_of(row)?;
         let sum = |(at, (name, _)): (usize, &(String, String))| {
             let text = row[at + 1].as_deref().unwrap_or("0");
             let sum = units(text.as_bytes(), 2).with_context(|| format!("the sum of `{name}` is no amount: {text}"))?;
@@ -238,6 +243,11 @@ impl Split {
     }
 }
 
+fn count_of(row: &[Option<String>]) -> Result<u64> {
+    let count = row.first().and_then(|cell| cell.as_deref()?.parse().ok());
+    count.context("the server's count is no number")
+}
+
 /// The column to split by: the declared one, else the first of the key that is an integer or a time.
 fn split(table: &SourceTable, layout: &Layout, bound: &Bound, columns: &[Column]) -> Option<Split> {
     let usable = |at: usize| {
@@ -267,11 +277,29 @@ async fn change_kind(session: &mut Session, from: &str, expression: &str) -> Res
     }
 }
 
+/// The declared columns that `*` leaves out but that are there.
+async fn invisible(session: &mut Session, layout: &Layout, from: &str, columns: &[Column]) -> Result<Vec<Column>> {
+    let mut found = Vec::new();
+    for column in &layout.columns {
+        let wanted = column.from.as_deref().unwrap_or(&column.name);
+        if columns.iter().any(|column| column.name_str().eq_ignore_ascii_case(wanted)) {
+            continue;
+        }
+        match described(session, &format!("select {} from {from}", quoted(wanted))).await {
+            Ok(columns) => found.extend(columns),
+            Err(error) if find::<ServerFailure>(&error).is_some_and(|e| e.code == Some(UNKNOWN_COLUMN)) => {}
+            Err(error) => return Err(error),
+        }
+    }
+    Ok(found)
+}
+
 /// The columns that a question's answer would have.
 async fn described(session: &mut Session, sql: &str) -> Result<Vec<Column>> {
-    let statement = session.conn().prep(sql).await.map_err(|error| session.explain(error))?;
+    let (place, limit) = (Arc::clone(session.place()), session.patience().work);
+    let statement = within(&place, limit, session.conn().prep(sql)).await?;
     let columns = statement.columns().to_vec();
     // A statement that is not closed is only memory of the server's, until the session ends.
-    let _ = session.conn().close(statement).await;
+    let _ = within(&place, limit, session.conn().close(statement)).await;
     Ok(columns)
 }

@@ -5,17 +5,24 @@
 //! lock where we may take one. Where neither can be had, one session reads alone. A writer that keeps its own commits out
 //! of the log (`sql_log_bin = 0`) cannot be seen by the position: such writers need the lock, or one connection.
 
+use std::sync::Arc;
+use std::time::Duration;
+
 use anyhow::{Context, Result};
 use chrono::NaiveDateTime;
-use futures::future::try_join_all;
+use futures::future::{join_all, try_join_all};
 use serde::{Deserialize, Serialize};
+use tokio::time::timeout;
 
-use crate::mysql::{Facts, Flavor, Grants, Server, Session};
+use crate::mysql::{Facts, Flavor, Grants, Server, Session, UNHURRIED, silence};
 
 /// How often snapshots are opened anew until all are of the same moment; a busy shop commits between two of them.
 const ATTEMPTS: usize = 200;
-/// How long others may make us wait for the global read lock: a lock that waits stops the shop's writers.
-const LOCK_WAIT_S: u32 = 3;
+/// How long others may make us wait for the global read lock, and how long it takes at most to open the snapshots under
+/// it: a lock that waits stops the shop's writers as one that is held does.
+const LOCK_WAIT_S: u64 = 3;
+/// After how long the server ends by itself a session that holds the lock and says nothing.
+const LOCK_IDLE_S: u64 = 10;
 
 const BEGIN: &str = "start transaction with consistent snapshot, read only";
 
@@ -44,6 +51,20 @@ pub struct Snapshot {
     pub now_micros: i64,
     /// Why there are fewer sessions than wanted.
     pub note: Option<String>,
+    /// Whose server it is.
+    pub flavor: Flavor,
+    /// Which database it is.
+    pub database: Database,
+}
+
+/// Which database was read, whatever way led there.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Database {
+    /// Its name as the server says it.
+    pub name: String,
+    /// What the server is told apart by; MariaDB has nothing that lasts.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub server: Option<String>,
 }
 
 /// Logs in so many times and opens the snapshot.
@@ -84,7 +105,8 @@ pub async fn open(server: &Server, wanted: usize) -> Result<Snapshot> {
         note = Some("one connection reads alone: no moment could be had that several see".to_owned());
     }
     let (moment, now_micros) = moment(&mut sessions[0], &facts).await?;
-    Ok(Snapshot { sessions, moment, now_micros, note })
+    let database = database(&mut sessions[0], facts.flavor).await?;
+    Ok(Snapshot { sessions, moment, now_micros, note, flavor: facts.flavor, database })
 }
 
 async fn begin(sessions: &mut [Session]) -> Result<()> {
@@ -149,15 +171,46 @@ async fn position(session: &mut Session) -> Result<Option<String>> {
 }
 
 /// Opens all snapshots while nobody may write.
-async fn by_lock(sessions: &mut [Session]) -> Result<bool> {
-    sessions[0].execute(format!("set session lock_wait_timeout = {LOCK_WAIT_S}")).await?;
-    if sessions[0].execute("flush tables with read lock").await.is_err() {
-        return Ok(false);
+///
+/// Whatever happens, the shop's writers come first: where an answer is missing, the session that holds the lock is closed,
+/// and should the server not hear of that, it ends the session by itself.
+async fn by_lock(sessions: &mut Vec<Session>) -> Result<bool> {
+    let limits = format!("set session lock_wait_timeout = {LOCK_WAIT_S}, wait_timeout = {LOCK_IDLE_S}");
+    sessions[0].execute(limits).await?;
+    let wait = Duration::from_secs(2 * LOCK_WAIT_S);
+    let locked = match timeout(wait, sessions[0].execute("flush tables with read lock")).await {
+        // Somebody else holds what the lock needs.
+        Ok(Err(_)) => return Ok(false),
+        Ok(Ok(())) => timeout(Duration::from_secs(LOCK_WAIT_S), under_lock(sessions)).await,
+        Err(elapsed) => Err(elapsed),
+    };
+    let Ok(begun) = locked else {
+        let place = Arc::clone(sessions[0].place());
+        join_all(sessions.drain(..).map(Session::close)).await;
+        return Err(
+            silence(&place, Duration::from_secs(LOCK_WAIT_S)).context("open snapshots under a global read lock")
+        );
+    };
+    begun?;
+    for setting in [UNHURRIED, "set session lock_wait_timeout = default"] {
+        sessions[0].execute(setting).await?;
     }
+    Ok(true)
+}
+
+async fn under_lock(sessions: &mut [Session]) -> Result<()> {
     let begun = begin(sessions).await;
-    // Whatever happened, the shop's writers come first.
     sessions[0].execute("unlock tables").await?;
-    begun.map(|()| true)
+    begun
+}
+
+async fn database(session: &mut Session, flavor: Flavor) -> Result<Database> {
+    let asked = match flavor {
+        Flavor::Mysql => "select database(), @@server_uuid",
+        Flavor::MariaDb => "select database(), null",
+    };
+    let mut row = session.first(asked).await?.into_iter();
+    Ok(Database { name: row.next().flatten().unwrap_or_default(), server: row.next().flatten() })
 }
 
 async fn moment(session: &mut Session, facts: &Facts) -> Result<(Moment, i64)> {

@@ -9,11 +9,11 @@ use chrono::{DateTime, Offset, TimeZone};
 use serde::{Deserialize, Serialize};
 
 use super::read::{Reading, Taken};
-use super::snapshot::Moment;
+use super::snapshot::{Database, Moment};
 use super::{Since, Subject, clock, micros_of};
 use crate::config::source::{Delivery, SourceTable};
 use crate::date::{BizDate, Zone};
-use crate::ingest::orders::batch::Prepared;
+use crate::ingest::orders::batch::{Prepared, empty_snapshot};
 use crate::ingest::orders::deleted::Deleted;
 use crate::ingest::orders::layout::Layout;
 use crate::ingest::orders::notices::Notices;
@@ -37,8 +37,38 @@ struct State {
     /// Of changes: the time from which on, less the overlap, the next extraction asks.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     watermark: Option<String>,
+    /// What the watermark is of.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    asked: Option<Asked>,
     /// The moment it saw.
     moment: Moment,
+}
+
+/// What was asked for changes: a watermark says nothing of another database, nor of another question.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Asked {
+    database: Database,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    select: Option<String>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    changed: Option<String>,
+}
+
+impl Asked {
+    /// What a table of a database is asked.
+    pub fn of(database: &Database, table: &SourceTable) -> Self {
+        Self { database: database.clone(), select: table.select.clone(), changed: table.changed.clone() }
+    }
+
+    /// What another question was about that this one is not.
+    fn differs(&self, before: &Self) -> Option<&'static str> {
+        match before {
+            _ if before.database != self.database => Some("the database"),
+            _ if before.select != self.select => Some("`select`"),
+            _ if before.changed != self.changed => Some("`changed`"),
+            _ => None,
+        }
+    }
 }
 
 /// What the lake remembers of a table.
@@ -46,6 +76,8 @@ pub struct Past {
     records: BTreeMap<String, String>,
     files: BTreeMap<String, FileRecord>,
     state: State,
+    /// The watermark is of something else; what it is of is recorded even when nothing lands.
+    is_forgotten: bool,
     last_arrival: Option<BizDate>,
 }
 
@@ -59,7 +91,15 @@ impl Past {
         let files = record::files(&records)?;
         let state = find::<State>(&records, STATE)?.unwrap_or_default();
         let last_arrival = find::<SourceRecord>(&records, SOURCE)?.map(|source| source.last_arrival);
-        Ok(Self { records, files, state, last_arrival })
+        Ok(Self { records, files, state, is_forgotten: false, last_arrival })
+    }
+
+    /// Forgets a watermark that is of something else; why, if it is.
+    pub fn forget_other(&mut self, asked: &Asked) -> Option<String> {
+        let what = self.state.asked.as_ref().filter(|_| self.state.watermark.is_some())?;
+        let what = asked.differs(what)?;
+        (self.state.watermark, self.is_forgotten) = (None, true);
+        Some(format!("{what} is another than at the last extraction: everything is read, and what landed before stays"))
     }
 
     /// Why a table is not read this time.
@@ -128,8 +168,9 @@ pub async fn conclude<'a>(
     moment: &Moment,
     now_micros: i64,
     rejects: &Table,
+    database: &Database,
 ) -> Result<Prepared<'a>> {
-    let Past { records, files, state, last_arrival } = &subject.past;
+    let Past { records, files, state, is_forgotten, last_arrival } = &subject.past;
     let (layout, arrival, path) = (&subject.layout, reading.arrival, reading.file.clone());
     let deleted = match &reading.gone {
         Some(gone) => Some(Deleted::bury(job, layout, reading.table, gone, now_micros).await?),
@@ -142,8 +183,10 @@ pub async fn conclude<'a>(
         .values()
         .filter(|file| layout.delivery == Delivery::Snapshot && file.arrival == arrival && is_ours(&file.path))
         .collect();
-    if layout.delivery == Delivery::Snapshot && tally.read == 0 {
-        bail!("table `{}`: has no rows: an empty snapshot is an error, not an empty world", layout.name);
+    if layout.delivery == Delivery::Snapshot && tally.landed == 0 {
+        reading.table.discard(&rows).await;
+        rejects.discard(&staged_rejects).await;
+        bail!("table `{}`: {}; nothing of it landed", layout.name, empty_snapshot("has no rows", &tally, &findings));
     }
     // Rejects are committed before rows: those of a run that ended between the two stand here without their file.
     let rejected = match layout.delivery {
@@ -160,7 +203,7 @@ pub async fn conclude<'a>(
         Delivery::Snapshot => !earlier.iter().any(|file| file.hash == hash && stands(file)),
         Delivery::Changes => {
             let arrives = last_arrival.is_none_or(|last| last < arrival);
-            tally.landed > 0 || tally.deleted > 0 || arrives || !staged_rejects.is_empty()
+            tally.landed > 0 || tally.deleted > 0 || arrives || !staged_rejects.is_empty() || *is_forgotten
         }
     };
     let mut outcome = TableOutcome { table: layout.table.clone(), ..TableOutcome::default() };
@@ -215,7 +258,12 @@ pub async fn conclude<'a>(
             seen.max(state.watermark.as_deref().and_then(micros_of)).map(clock)
         }
     };
-    let state = State { watermark, moment: moment.clone() };
+    // A range leaves the watermark as it is, and so what it is of.
+    let asked = match extraction.range {
+        Some(_) => state.asked.clone(),
+        None => Some(Asked::of(database, subject.declared)),
+    };
+    let state = State { watermark, asked, moment: moment.clone() };
     prepared.more_records.push(entry(STATE.to_owned(), &state)?);
     prepared.notices.add(&path, findings);
     prepared.outcome.files = 1;

@@ -105,6 +105,16 @@ pub fn read_values<'r>(
     }
 }
 
+/// An amount in hundredths as the server sent it, also one that is beyond what lands; `None` when it is none.
+pub fn hundredths(sent: &Sent) -> Option<i128> {
+    match sent {
+        Sent::Bytes(bytes) => units(bytes, 2),
+        Sent::Int(number) => Some(i128::from(*number) * 100),
+        Sent::UInt(number) => Some(i128::from(*number) * 100),
+        _ => None,
+    }
+}
+
 /// A decimal in units of its digit after so many: `-1.5` with a scale of two is -150; `None` when it is none.
 pub fn units(text: &[u8], scale: usize) -> Option<i128> {
     let (negative, digits) = match text {

@@ -167,6 +167,27 @@ async fn an_empty_snapshot_is_an_error_unless_another_file_has_its_rows() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_snapshot_of_which_no_row_can_land_does_not_take_the_place_of_a_good_one() {
+    let shop = Shop::new(&["user"]);
+    shop.write("2026-01-05/user.csv", &format!("{USER}{}", user(1)));
+    shop.ingest().await;
+    shop.write("2026-01-05/user.csv", &format!("{USER}x,,,,,,,\ny,,,,,,,\n"));
+    let (outcome, _) = shop.ingest().await;
+    assert_eq!(
+        shop.failures(&outcome),
+        [
+            "`2026-01-05/user.csv`: none of its 2 rows can land (line 2: column `user_id`: not an integer: `x`): an empty \
+          snapshot is an error, not an empty world"
+        ]
+    );
+    assert_eq!((shop.rows("ods_user").await.len(), shop.rows(REJECT_TABLE).await.len()), (1, 0));
+    // Beside another file of the day it is one with bad rows like any other.
+    shop.write("2026-01-05/user.2.csv", &format!("{USER}{}", user(2)));
+    assert!(shop.ingest().await.0.failures.is_empty());
+    assert_eq!((shop.rows("ods_user").await.len(), shop.rows(REJECT_TABLE).await.len()), (1, 2));
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_crash_between_rejects_and_rows_doubles_nothing() {
     let shop = Shop::new(&["user", "payment_flow"]);
     shop.write("2026-01-05/user.csv", &format!("{USER}{}x,,,,,,,\n", user(1)));
