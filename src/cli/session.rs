@@ -108,7 +108,7 @@ impl Session {
     /// What an operation works with.
     pub fn context(&self, config: Config) -> run::Context {
         let reporter = Arc::clone(&self.terminal) as Arc<dyn Reporter>;
-        run::Context { config, now_ms: self.now_ms, run: self.run_id(), reporter }
+        run::Context { config, now_ms: self.now_ms, run: self.run_id(), reporter, lake: None }
     }
 
     /// The command as it was typed, without secrets: how this run introduces itself to others.

@@ -16,7 +16,7 @@ mod table;
 #[cfg(test)]
 mod tests;
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use anyhow::{Context, Result, bail};
@@ -63,9 +63,17 @@ impl Lake {
                 Err(()) => bail!("the lake's folder {} has no absolute path", folder.display()),
             }
         };
-        let (store, prefix) =
-            object_store::parse_url(&root).with_context(|| format!("open the lake's storage {root}"))?;
-        Ok(Self { root, store: Arc::from(store), prefix, after: None })
+        let (store, _) = object_store::parse_url(&root).with_context(|| format!("open the lake's storage {root}"))?;
+        Self::over(root, Arc::from(store))
+    }
+
+    /// The lake beneath a URL that ends in `/`, in a store of one's own: all its files and all its logs go through it.
+    ///
+    /// # Errors
+    /// When the URL's path is none of an object.
+    pub fn over(root: Url, store: Arc<dyn ObjectStore>) -> Result<Self> {
+        let prefix = Path::from_url_path(root.path()).with_context(|| format!("lake url `{root}`"))?;
+        Ok(Self { root, store, prefix, after: None })
     }
 
     /// The URL of the root, ending in `/`.
@@ -173,6 +181,6 @@ impl Lake {
         {
             std::fs::create_dir_all(&folder).with_context(|| format!("create {}", folder.display()))?;
         }
-        Ok(DeltaTableBuilder::from_url(url)?.with_storage_options(HashMap::new()))
+        Ok(DeltaTableBuilder::from_url(url.clone())?.with_storage_backend(self.store(), url))
     }
 }

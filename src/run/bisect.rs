@@ -59,7 +59,7 @@ struct Made {
 /// # Errors
 /// When there is no such table or column, the key is of several rows, or the lake cannot be read.
 pub async fn bisect(ctx: &Context, name: &str, key: &str, column: &str) -> Result<Vec<Turning>> {
-    let project = Project::open(&ctx.config)?;
+    let project = Project::open(ctx)?;
     let Some(newest) = project.lake.table(name).await? else {
         let all = project.lake.all_tables().await?;
         let near = nearest(name, all.iter().map(String::as_str)).map(|near| format!("did you mean `{near}`?"));

@@ -75,7 +75,7 @@ struct State {
 /// # Errors
 /// When there is no such run or table, what it was is gone, or the lake cannot be read.
 pub async fn diff(ctx: &Context, request: &DiffRequest) -> Result<Diff> {
-    let project = Project::open(&ctx.config)?;
+    let project = Project::open(ctx)?;
     let before = run_meant(ctx, &project.lake, &request.before).await?;
     let after = run_meant(ctx, &project.lake, &request.after).await?;
     let names = tables(&project.lake, &request.tables).await?;

@@ -31,7 +31,7 @@ const LAYERS: [(Layer, &str); 4] = [
 /// # Errors
 /// When the project is wrong or a model does not plan.
 pub async fn docs(ctx: &Context, selected: &[String], excluded: &[String]) -> Result<String> {
-    let project = Project::open(&ctx.config)?;
+    let project = Project::open(ctx)?;
     let selected = select(&project.models, selected, excluded).exit(Exit::Usage)?;
     let schemas = schemas(ctx, &project, &selected).await?;
     let sources = ctx.config.sources.keys().map(ToString::to_string).zip(project.starts.iter().map(|s| &s.tables));

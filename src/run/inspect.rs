@@ -57,7 +57,7 @@ pub struct Vitals {
 /// # Errors
 /// When the project is wrong or the lake cannot be read.
 pub async fn models(ctx: &Context, selected: &[String], excluded: &[String]) -> Result<Vec<ModelRow>> {
-    let project = Project::open(&ctx.config)?;
+    let project = Project::open(ctx)?;
     let selected = select(&project.models, selected, excluded).exit(Exit::Usage)?;
     let recorded = project.recorded().await?;
     let rows = project.models.iter().filter(|m| selected.contains(&m.name)).map(|model| {
@@ -80,7 +80,7 @@ pub async fn models(ctx: &Context, selected: &[String], excluded: &[String]) -> 
 /// # Errors
 /// When there is no such model.
 pub async fn describe(ctx: &Context, name: &str) -> Result<String> {
-    let project = Project::open(&ctx.config)?;
+    let project = Project::open(ctx)?;
     let Some(model) = project.models.get(name) else {
         if project.models.sources().any(|source| source == name) {
             let error = anyhow!("`{name}` is a source table, declared in conf/sources");
@@ -174,7 +174,7 @@ fn read_run(folder: &Path, run: &str) -> Result<Value> {
 /// # Errors
 /// When the models are wrong or the lake cannot be read.
 pub async fn vitals(ctx: &Context) -> Result<Vitals> {
-    let project = Project::open(&ctx.config)?;
+    let project = Project::open(ctx)?;
     let recorded = project.recorded().await?;
     let past = runs(ctx, None, usize::MAX)?;
     let is_success = |row: &&RunRow| {

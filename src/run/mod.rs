@@ -96,7 +96,7 @@ pub struct RunRequest {
 pub async fn run(ctx: &Context, request: &RunRequest) -> Result<RunReport> {
     let since = Instant::now();
     not_in_the_future(ctx, request)?;
-    let project = Arc::new(Project::open(&ctx.config)?);
+    let project = Arc::new(Project::open(ctx)?);
     let selected = select(&project.models, &request.select, &request.exclude).exit(Exit::Usage)?;
     let _lock = locked(ctx, request).await?;
     let mut report = new_report(ctx);
@@ -148,7 +148,7 @@ pub async fn run(ctx: &Context, request: &RunRequest) -> Result<RunReport> {
 /// When the project is wrong or the lake cannot be read.
 pub async fn plan(ctx: &Context, request: &RunRequest) -> Result<Plan> {
     not_in_the_future(ctx, request)?;
-    let project = Arc::new(Project::open(&ctx.config)?);
+    let project = Arc::new(Project::open(ctx)?);
     let selected = select(&project.models, &request.select, &request.exclude).exit(Exit::Usage)?;
     let recorded = project.recorded().await?;
     let Some(to) = last_day(ctx, request, recorded.last_arrival) else { return Ok(Plan::default()) };

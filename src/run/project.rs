@@ -33,6 +33,8 @@ pub struct Context {
     pub run: String,
     /// Who watches.
     pub reporter: Arc<dyn Reporter>,
+    /// The lake, where it is another than the configuration's.
+    pub lake: Option<Lake>,
 }
 
 /// A project's content, opened.
@@ -94,28 +96,29 @@ impl Project {
     ///
     /// # Errors
     /// When a model or a seed is wrong (all mistakes are told), or the lake cannot be opened.
-    pub fn open(config: &Config) -> Result<Self> {
-        Self::with(config, load_models(config).exit(Exit::Usage)?)
+    pub fn open(ctx: &Context) -> Result<Self> {
+        Self::with(ctx, load_models(&ctx.config).exit(Exit::Usage)?)
     }
 
     /// Opens the lake and the seeds alone, so that no mistake in a model stands in the way of a question.
     ///
     /// # Errors
     /// When a seed is wrong, or the lake cannot be opened.
-    pub fn without_models(config: &Config) -> Result<Self> {
-        Self::with(config, Models::default())
+    pub fn without_models(ctx: &Context) -> Result<Self> {
+        Self::with(ctx, Models::default())
     }
 
-    fn with(config: &Config, models: Models) -> Result<Self> {
+    fn with(Context { config, lake, .. }: &Context, models: Models) -> Result<Self> {
         let seed_texts = read_folder(&config.seeds_dir(), "csv")?;
         let names = seed_texts.iter().map(|(path, text)| (stem(path).to_owned(), text.clone()));
         let seeds = Seeds::parse(&names.collect()).exit(Exit::Usage)?;
         let seed_versions =
             seed_texts.iter().map(|(path, text)| (format!("seed_{}", stem(path)), xxh3_64(text.as_bytes()))).collect();
-        let lake = match &config.lake {
-            Location::Local(path) => Lake::open(&path.to_string_lossy())?,
-            Location::Object(url) => Lake::open(url.reveal())?,
-            Location::Mysql(place) => return Err(anyhow!("{}: a lake is a folder, not a database", place.url)),
+        let lake = match (lake, &config.lake) {
+            (Some(lake), _) => lake.clone(),
+            (None, Location::Local(path)) => Lake::open(&path.to_string_lossy())?,
+            (None, Location::Object(url)) => Lake::open(url.reveal())?,
+            (None, Location::Mysql(place)) => return Err(anyhow!("{}: a lake is a folder, not a database", place.url)),
         };
         let memory = usize::try_from(config.resources.memory.0).unwrap_or(usize::MAX);
         let engine = Engine::new(&lake, memory, config.resources.threads(), config.timezone)?;

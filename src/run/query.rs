@@ -37,7 +37,7 @@ enum Question {
 /// When the SQL is wrong or would change something, or there was no such run.
 pub async fn query(ctx: &Context, sql: &str, as_of: Option<&str>) -> Result<Vec<RecordBatch>> {
     let question = question(sql).exit(Exit::Usage)?;
-    let mut project = Project::without_models(&ctx.config)?;
+    let mut project = Project::without_models(ctx)?;
     if let Some(text) = as_of {
         let run = run_meant(ctx, &project.lake, text).await?;
         ctx.reporter.report(Event::Note(format!("as of run {run}")));

@@ -46,7 +46,7 @@ pub struct Trial {
 /// # Errors
 /// When the project is wrong; a case that fails is a result.
 pub async fn test(ctx: &Context, selected: &[String], excluded: &[String]) -> Result<Vec<Trial>> {
-    let project = Project::open(&ctx.config)?;
+    let project = Project::open(ctx)?;
     let selected = select(&project.models, selected, excluded).exit(Exit::Usage)?;
     let tried = project.models.iter().filter(|model| selected.contains(&model.name));
     let checked = tried.flat_map(|model| model.prerequisites().map(|read| read.table.clone()));

@@ -78,7 +78,7 @@ struct Work {
 /// # Errors
 /// When there is no such run, the lake cannot be read, or what was there before is gone.
 pub async fn undo_plan(ctx: &Context, run: &str) -> Result<UndoReport> {
-    let lake = Project::without_models(&ctx.config)?.lake;
+    let lake = Project::without_models(ctx)?.lake;
     let histories = lake.histories().await?;
     let run = run_of_lake(ctx, &histories, run)?;
     Ok(planned(&lake, &histories, &run).await?.told(&run))
@@ -91,7 +91,7 @@ pub async fn undo_plan(ctx: &Context, run: &str) -> Result<UndoReport> {
 /// when the lake cannot be written: to be repeated.
 pub async fn undo(ctx: &Context, run: &str, request: &RunRequest) -> Result<RunReport> {
     let since = Instant::now();
-    let project = Project::open(&ctx.config)?;
+    let project = Project::open(ctx)?;
     let _lock = locked(ctx, request).await?;
     let histories = project.lake.histories().await?;
     let run = run_of_lake(ctx, &histories, run)?;
