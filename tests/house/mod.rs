@@ -115,7 +115,9 @@ impl House {
     pub async fn does(&mut self, request: &RunRequest) -> Result<RunReport> {
         self.now_ms += 60_000;
         self.runs += 1;
-        let name = format!("house{}-{:05}", self.number, self.runs);
+        // As the program names its runs.
+        let at = chrono::DateTime::from_timestamp_millis(self.now_ms).expect("a time").format("%Y%m%dT%H%M%S%3f");
+        let name = format!("{at}-{:05}", self.number);
         self.does_as(&name, request).await
     }
 
