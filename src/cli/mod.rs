@@ -30,6 +30,7 @@ mod summary;
 mod terminal;
 mod test;
 mod undo;
+mod verify;
 mod wording;
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -78,6 +79,7 @@ enum Command {
     Test(test::Args),
     Export(export::Args),
     Plan(plan::Args),
+    Verify(verify::Args),
     Query(query::Args),
     Ls(ls::Args),
     Show(show::Args),
@@ -149,6 +151,7 @@ impl Command {
             Self::Test(args) => args.run(session),
             Self::Export(args) => args.run(session),
             Self::Plan(args) => args.run(session),
+            Self::Verify(args) => args.run(session),
             Self::Query(args) => args.run(session),
             Self::Ls(args) => args.run(session),
             Self::Show(args) => args.run(session),

@@ -9,7 +9,9 @@ use super::session::Session;
 use super::summary::summary;
 use crate::config::Config;
 use crate::error::Exit;
-use crate::run::{self, Diff, DiffRequest, ModelRow, RunRequest, RunRow, Step, Trial, Turning, Vitals};
+use crate::run::{
+    self, Diff, DiffRequest, ModelRow, RunRequest, RunRow, Step, Trial, Turning, Verified, VerifyRequest, Vitals,
+};
 
 /// A request for these steps, days and models, neither forced nor patient.
 pub fn request(
@@ -56,6 +58,12 @@ fn words(request: &RunRequest) -> String {
     let from = request.from.map_or_else(|| "first loaded".to_owned(), |day| day.to_string());
     let to = request.to.map_or_else(|| "last loaded, at most yesterday".to_owned(), |day| day.to_string());
     format!("{from}..{to}")
+}
+
+/// What came of building published partitions again.
+pub fn verify(session: &Session, config: Config, request: &VerifyRequest) -> Result<Verified> {
+    let context = session.context(config);
+    session.block_on(&context, run::verify(&context, request))
 }
 
 /// The rows that a query gives; at least one batch, which may have none.

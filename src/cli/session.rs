@@ -101,8 +101,7 @@ impl Session {
 
     /// A name for this run that sorts by time and is not given twice.
     fn run_id(&self) -> String {
-        let at = chrono::DateTime::from_timestamp_millis(self.now_ms).unwrap_or_default();
-        format!("{}-{:05}", at.format("%Y%m%dT%H%M%S%3f"), std::process::id() % 100_000)
+        run::run_name(self.now_ms, std::process::id())
     }
 
     /// What an operation works with.

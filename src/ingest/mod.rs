@@ -5,6 +5,7 @@
 pub mod files;
 pub mod logs;
 pub mod orders;
+pub mod raw;
 pub mod rejects;
 
 use anyhow::Result;

@@ -5,6 +5,7 @@
 //! ([`records`]). Nothing here knows of models, checks or goods.
 
 mod commit;
+mod copy;
 mod encoding;
 mod files;
 mod history;

@@ -68,6 +68,13 @@ impl States {
         self.tables.get(table).map(|indexed| &indexed.state)
     }
 
+    /// The name, of the runs that gave a partition its version, that sorts last; empty when there is none.
+    pub fn newest_run(&self) -> &str {
+        let states = self.tables.values().map(|indexed| &indexed.state);
+        let runs = states.flat_map(|state| state.slots.values().map(|slot| &slot.run).chain([&state.run]));
+        runs.max().map_or("", String::as_str)
+    }
+
     /// The earliest day of a table that has rows.
     pub fn earliest(&self, table: &str) -> Option<BizDate> {
         self.days(table).earliest()

@@ -14,14 +14,17 @@ mod exports;
 mod inspect;
 mod lock;
 mod moments;
+mod name;
 mod project;
 mod query;
 mod report;
+mod scratch;
 mod sql_error;
 mod steps;
 mod trial;
 mod turn;
 mod undo;
+mod verify;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -35,11 +38,13 @@ pub use diff::{Diff, DiffRequest, TableDiff, diff};
 pub use docs::docs;
 pub use inspect::{ModelRow, RunRow, Vitals, describe, models, runs, vitals};
 pub use lock::holder;
+pub use name::run_name;
 pub use project::{Context, Project};
 pub use query::query;
 pub use report::{DifferenceReport, ExportReport, ModelReport, ModelResult, RunReport, SourceReport};
 pub use trial::{Trial, test};
 pub use undo::{UndoReport, undo, undo_plan};
+pub use verify::{Unlike, Verified, VerifyRequest, verify};
 
 use crate::config::Location;
 use crate::date::BizDate;
@@ -99,13 +104,15 @@ pub async fn run(ctx: &Context, request: &RunRequest) -> Result<RunReport> {
     let project = Arc::new(Project::open(ctx)?);
     let selected = select(&project.models, &request.select, &request.exclude).exit(Exit::Usage)?;
     let _lock = locked(ctx, request).await?;
+    let before = project.recorded().await?;
+    let ctx = &ctx.after(before.newest_run());
     let mut report = new_report(ctx);
 
     let mut incomplete = BTreeMap::new();
     if request.steps.contains(&Step::Ingest) {
         incomplete = steps::ingest(ctx, &project, request, &mut report).await?;
     }
-    let mut recorded = project.recorded().await?;
+    let mut recorded = project.recorded_after_ingest(before).await?;
     let to = last_day(ctx, request, recorded.last_arrival);
     report.to = to;
     if let Some(to) = to {

@@ -9,6 +9,7 @@ use futures::{StreamExt, TryStreamExt};
 use serde::{Deserialize, Serialize};
 use xxhash_rust::xxh3::xxh3_64;
 
+use super::name::name_after;
 use crate::config::source::Source;
 use crate::config::{Config, Location};
 use crate::date::{BizDate, Slot};
@@ -24,6 +25,7 @@ use crate::transform::Workshop;
 const CONCURRENT_TABLES: usize = 16;
 
 /// What every operation works with.
+#[derive(Clone)]
 pub struct Context {
     /// The project's configuration.
     pub config: Config,
@@ -91,6 +93,20 @@ pub struct Recorded {
     pub last_arrival: Option<BizDate>,
 }
 
+impl Context {
+    /// The same, with a name for its run that sorts after another run: a clock may be set back between two runs.
+    pub fn after(&self, newest: &str) -> Self {
+        Self { run: name_after(&self.run, newest), ..self.clone() }
+    }
+}
+
+impl Recorded {
+    /// The name, of the runs that gave a partition its version, that sorts last.
+    pub fn newest_run(&self) -> &str {
+        self.states.newest_run()
+    }
+}
+
 impl Project {
     /// Loads the models and seeds of a project and opens its lake.
     ///
@@ -150,6 +166,22 @@ impl Project {
     pub async fn recorded(&self) -> Result<Recorded> {
         let names = self.models.sources().chain(self.models.iter().map(|m| m.name.as_str()));
         self.recorded_of_all(names.map(str::to_owned).collect()).await
+    }
+
+    /// Reads what ingest may have changed again; the models' tables are as they were.
+    ///
+    /// # Errors
+    /// When the lake cannot be read.
+    pub async fn recorded_after_ingest(&self, mut before: Recorded) -> Result<Recorded> {
+        let sources: Vec<String> = self.models.sources().map(str::to_owned).collect();
+        let now = self.recorded_of_all(sources.clone()).await?;
+        for name in sources {
+            if let Some(state) = now.states.get(&name).cloned() {
+                before.states.set(name, state);
+            }
+        }
+        self.note_first_days(&mut before.states);
+        Ok(Recorded { last_arrival: now.last_arrival, ..before })
     }
 
     /// Reads what the lake records of some tables and what the project says of its seeds.

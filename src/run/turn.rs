@@ -256,7 +256,8 @@ impl Turn {
     }
 }
 
-fn is_read(table: &Table, file: &FileRef, spans: &[Span]) -> bool {
+/// Whether a file may hold rows of the partitions in some spans.
+pub fn is_read(table: &Table, file: &FileRef, spans: &[Span]) -> bool {
     if table.partitioned() {
         return spans.iter().any(|span| span.contains(file.slot));
     }

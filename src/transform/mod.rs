@@ -3,6 +3,7 @@
 //! What a model is and which partitions are due is decided elsewhere (`model`, `plan`, `run`): here a [`Recipe`] of
 //! plain SQL becomes rows of a table, or a list of the checks that forbid it.
 
+mod content;
 mod publish;
 mod stage;
 mod trial;
