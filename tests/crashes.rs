@@ -1,19 +1,25 @@
 //! Crash points: whatever was the last step that reached the storage, the next run finishes the job.
 
+#![allow(clippy::panic, reason = "a test that fails panics, in its helpers too")]
+
 mod house;
+mod shop;
 
 use std::fs;
 use std::path::{Path, PathBuf};
-use std::time::Instant;
+use std::process::Stdio;
+use std::thread::sleep;
+use std::time::Duration;
 
 use house::store::{ERRORS, Fault};
 use house::{Contents, House, own_project, settle_times};
 use object_store::memory::InMemory;
+use shop::{Shop, exports};
 use strata::sample::{SampleOptions, write_sample};
 use tempfile::TempDir;
 
 /// How many crash points are tried when not all are.
-const TRIED: usize = 12;
+const TRIED: usize = 8;
 
 /// A project, its inputs on two evenings, and what an uninterrupted warehouse came to on each.
 struct Evenings {
@@ -104,9 +110,7 @@ impl Evenings {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_run_killed_at_any_durable_step_is_finished_by_the_next_one() {
-    let since = Instant::now();
     let evenings = Evenings::new().await;
-    println!("uninterrupted: {:?} {} {}", since.elapsed(), evenings.journals[0].len(), evenings.journals[1].len());
     let mut tried = 0;
     for evening in [0, 1] {
         let journal = &evenings.journals[evening];
@@ -114,12 +118,9 @@ async fn a_run_killed_at_any_durable_step_is_finished_by_the_next_one() {
         for step in points(journal.len(), TRIED) {
             let (what, content) = &journal[step];
             let mut house = evenings.house_at(evening, content.fork());
-            let since = Instant::now();
             house.succeeds().await;
-            println!("{step} {:?}", since.elapsed());
             let when = format!("evening {evening}, killed before step {step}, {what}");
             house.contents().await.must_equal(&evenings.after[evening], &when);
-            println!("{step} {:?}", since.elapsed());
             tried += 1;
         }
     }
@@ -148,4 +149,52 @@ async fn a_run_that_cannot_write_says_so_and_is_finished_by_the_next_one() {
             house.contents().await.must_equal(&evenings.after[evening], &when);
         }
     }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_clock_that_was_set_back_between_two_runs_makes_no_difference() {
+    let evenings = Evenings::new().await;
+    let mut house = evenings.house_before(0);
+    let first = house.succeeds().await;
+    assert_eq!(first.outcome, "done");
+    let mut house = evenings.house_at(1, house.store.content());
+    house.now_ms -= 40 * 3_600_000;
+    let plan = house.plan().await;
+    assert_eq!(plan, "", "nothing has landed since");
+    house.ingests().await;
+    let plan = house.plan().await;
+    assert!(plan.contains("input ods_user_action 2026-01-01 changed"), "the days that changed are told: {plan}");
+    let second = house.succeeds().await;
+    assert!(second.run > first.run, "{} sorts after {}", second.run, first.run);
+    house.contents().await.must_equal(&evenings.after[1], "the clock was set back");
+}
+
+#[test]
+fn a_program_killed_at_any_moment_again_and_again_is_finished_by_the_next_run() {
+    let options = ["--days", "3", "--devices", "12", "--events", "40", "--orders", "6", "--messy", "0.2"];
+    let (whole, killed) = (Shop::sample(&options), Shop::sample(&options));
+    whole.succeeds(&["run", "--quiet"]);
+    let kills = if is_long() { 40 } else { 5 };
+    let mut chance: u64 = 7;
+    let mut ended = 0;
+    for _ in 0..kills {
+        chance = chance.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+        let mut command = killed.command(&["run", "--quiet"]);
+        let mut child = command.stdout(Stdio::null()).stderr(Stdio::null()).spawn().expect("starts");
+        // The moment is the test's subject: nothing is waited for.
+        sleep(Duration::from_millis(300 + (chance >> 33) % 2500));
+        child.kill().expect("kills");
+        ended += usize::from(child.wait().expect("ends").success());
+    }
+    println!("{kills} kills, {ended} runs had ended before");
+    killed.succeeds(&["run", "--quiet"]);
+    assert_eq!(exports(&killed), exports(&whole));
+    let rows = "select * from dwd_event order by file, byte_offset, element";
+    let rejects = "select * from ods_reject order by table_name, file, byte_offset, row_number, element, reason";
+    for sql in [rows, rejects, "select * from dwd_order_history order by order_id, valid_from"] {
+        let asked = ["query", sql, "--format", "csv"];
+        let rows = |shop: &Shop| shop.succeeds(&asked).replace(&shop.path(""), "");
+        assert_eq!(rows(&killed), rows(&whole), "{sql}");
+    }
+    assert!(killed.succeeds(&["plan"]).contains("all is fresh"));
 }

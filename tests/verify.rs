@@ -11,8 +11,7 @@ use strata::date::BizDate;
 use strata::lake::{Commit, Lake, encode_parquet, read_batches};
 
 fn small() -> Shop {
-    let shop =
-        Shop::sample(&["--days", "3", "--devices", "12", "--events", "40", "--orders", "5", "--messy", "0.2"]);
+    let shop = Shop::sample(&["--days", "3", "--devices", "12", "--events", "40", "--orders", "5", "--messy", "0.2"]);
     shop.succeeds(&["run", "--quiet"]);
     shop
 }
@@ -86,7 +85,9 @@ fn rows_that_were_changed_behind_the_back_of_the_warehouse_are_found_and_shown()
     });
     let (code, said) = shop.runs(&["verify", "dws_visitor_day", "dwd_event"]);
     assert_eq!(code, 1, "{said}");
-    for part in ["dws_visitor_day 2026-01-02\n  read back ", "; recorded ", "only made again: 2026-01-02, ", "1 differs"] {
+    for part in
+        ["dws_visitor_day 2026-01-02\n  read back ", "; recorded ", "only made again: 2026-01-02, ", "1 differs"]
+    {
         assert!(said.contains(part), "`{part}` in:\n{said}");
     }
     assert!(!said.contains("dwd_event 2026"), "{said}");

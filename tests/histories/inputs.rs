@@ -83,6 +83,15 @@ impl Inputs {
         (0..count).map(line).collect()
     }
 
+    /// A log of its own with one event of a day.
+    pub fn event(&mut self, arrival: u64, day: u64, visitor: &str) {
+        self.tick += 1;
+        let at = FIRST_MS + day * DAY_MS + self.tick * 60_000;
+        let line = format!("{{\"act\":1,\"acttime\":{at},\"xaid\":\"{visitor}\",\"platform\":1}}\n");
+        let path = format!("user_action/{}/late-{}.log", date(arrival), self.tick);
+        self.write(&path, arrival, line.as_bytes(), false);
+    }
+
     /// One of the logs that grow.
     fn growing(&self, which: u64) -> Option<(String, u64)> {
         let growing: Vec<&Log> = self.logs.iter().filter(|log| !log.copied).collect();

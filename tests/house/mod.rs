@@ -7,8 +7,8 @@ pub mod store;
 use std::collections::BTreeMap;
 use std::fs::{self, File};
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex};
 use std::time::{Duration, UNIX_EPOCH};
 
 use anyhow::Result;
@@ -19,8 +19,8 @@ use strata::config::{Config, ExportTarget, Location};
 use strata::date::BizDate;
 use strata::engine::{Engine, Seeds, query, register_lake};
 use strata::lake::Lake;
-use strata::progress::{Event, Reporter};
-use strata::run::{Context, RunReport, RunRequest, Step, run};
+use strata::progress::Silent;
+use strata::run::{Context, RunReport, RunRequest, Step, plan, run};
 use tempfile::TempDir;
 
 use store::Store;
@@ -29,18 +29,6 @@ use store::Store;
 pub const NOON: i64 = 1_772_366_400_000;
 
 static HOUSES: AtomicU64 = AtomicU64::new(0);
-
-/// Keeps what went wrong.
-#[derive(Default)]
-struct Listener(Mutex<Vec<String>>);
-
-impl Reporter for Listener {
-    fn report(&self, event: Event) {
-        if let Event::Failure(text) = event {
-            self.0.lock().expect("nobody panics holding it").push(text);
-        }
-    }
-}
 
 /// A project's warehouse.
 pub struct House {
@@ -123,15 +111,23 @@ impl House {
 
     /// Does what is asked under a name.
     pub async fn does_as(&self, name: &str, request: &RunRequest) -> Result<RunReport> {
-        let listener = Arc::new(Listener::default());
-        let context = Context {
-            config: self.config(),
-            now_ms: self.now_ms,
-            run: name.to_owned(),
-            reporter: listener,
-            lake: Some(self.lake()),
-        };
-        run(&context, request).await
+        run(&self.context(name), request).await
+    }
+
+    fn context(&self, name: &str) -> Context {
+        let (config, now_ms, run) = (self.config(), self.now_ms, name.to_owned());
+        Context { config, now_ms, run, reporter: Arc::new(Silent), lake: Some(self.lake()) }
+    }
+
+    /// What the next run would build.
+    pub async fn plan(&self) -> String {
+        plan(&self.context("plan"), &request(&[Step::Build])).await.expect("a plan").to_string()
+    }
+
+    /// Takes in what is new, and builds nothing.
+    pub async fn ingests(&mut self) {
+        let report = self.does(&request(&[Step::Ingest])).await.expect("a run");
+        assert!(report.failures.is_empty(), "{}", report.failures.join("\n"));
     }
 
     /// A whole run, which must do all that there is to do.
@@ -259,7 +255,8 @@ impl Contents {
                 let more: Vec<&String> = found.iter().filter(|row| !expected.contains(row)).take(3).collect();
                 let less: Vec<&String> = expected.iter().filter(|row| !found.contains(row)).take(3).collect();
                 let counts = format!("{} rows, {} expected", found.len(), expected.len());
-                (found != expected).then(|| format!("{what} {name}: {counts}\n  too much: {more:#?}\n  missing: {less:#?}"))
+                (found != expected)
+                    .then(|| format!("{what} {name}: {counts}\n  too much: {more:#?}\n  missing: {less:#?}"))
             })
         };
         let records = || {

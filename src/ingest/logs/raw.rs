@@ -59,7 +59,9 @@ pub fn restore(records: &BTreeMap<String, String>, folder: &Folder<'_>) -> Resul
                 // What cannot be decompressed any more shows as a hash of less.
                 let whole = folder.write(&landed, record.arrival, &mut taken);
                 let same = taken.bytes == record.print.consumed && hex(taken.hash.digest128()) == record.print.hash;
-                if same { whole? }
+                if same {
+                    whole?
+                }
                 written.push(landed.clone());
                 (!same).then(|| format!("`{}` is not what it was", file.relative))
             }
