@@ -8,6 +8,7 @@ mod shop;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
+use std::sync::{Arc, Weak};
 use std::thread::sleep;
 use std::time::Duration;
 
@@ -17,9 +18,10 @@ use object_store::memory::InMemory;
 use shop::{Shop, exports};
 use strata::sample::{SampleOptions, write_sample};
 use tempfile::TempDir;
+use tokio::sync::Mutex;
 
 /// How many crash points are tried when not all are.
-const TRIED: usize = 8;
+const TRIED: usize = 6;
 
 /// A project, its inputs on two evenings, and what an uninterrupted warehouse came to on each.
 struct Evenings {
@@ -72,7 +74,21 @@ fn two_evenings(folder: &Path) -> [PathBuf; 2] {
     [first, all]
 }
 
+/// The evenings, as long as some test has them.
+static EVENINGS: Mutex<Weak<Evenings>> = Mutex::const_new(Weak::new());
+
 impl Evenings {
+    /// The same for all tests that run at the same time.
+    async fn shared() -> Arc<Self> {
+        let mut shared = EVENINGS.lock().await;
+        if let Some(evenings) = shared.upgrade() {
+            return evenings;
+        }
+        let evenings = Arc::new(Self::new().await);
+        *shared = Arc::downgrade(&evenings);
+        evenings
+    }
+
     async fn new() -> Self {
         let folder = tempfile::tempdir().expect("a folder");
         let project = own_project(&folder.path().join("project"));
@@ -110,7 +126,7 @@ impl Evenings {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_run_killed_at_any_durable_step_is_finished_by_the_next_one() {
-    let evenings = Evenings::new().await;
+    let evenings = Evenings::shared().await;
     let mut tried = 0;
     for evening in [0, 1] {
         let journal = &evenings.journals[evening];
@@ -129,7 +145,7 @@ async fn a_run_killed_at_any_durable_step_is_finished_by_the_next_one() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_run_that_cannot_write_says_so_and_is_finished_by_the_next_one() {
-    let evenings = Evenings::new().await;
+    let evenings = Evenings::shared().await;
     for evening in [0, 1] {
         for (turn, step) in points(evenings.journals[evening].len(), TRIED / 2).into_iter().enumerate() {
             let fault = ERRORS[(turn + evening) % ERRORS.len()];
@@ -153,7 +169,7 @@ async fn a_run_that_cannot_write_says_so_and_is_finished_by_the_next_one() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_clock_that_was_set_back_between_two_runs_makes_no_difference() {
-    let evenings = Evenings::new().await;
+    let evenings = Evenings::shared().await;
     let mut house = evenings.house_before(0);
     let first = house.succeeds().await;
     assert_eq!(first.outcome, "done");
