@@ -88,6 +88,18 @@ async fn records_survive_checkpoints_and_removal() {
 }
 
 #[tokio::test]
+async fn what_a_first_commit_that_was_cut_short_left_is_no_table_and_does_not_stand_in_the_way_of_one() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let lake = Lake::open(&folder.path().to_string_lossy()).expect("opens");
+    let log = folder.path().join("dwd/dwd_test/_delta_log");
+    std::fs::create_dir_all(&log).expect("a log");
+    std::fs::write(log.join("00000000000000000000.json.part"), "{\"proto").expect("writes");
+    assert!(lake.table("dwd_test").await.expect("looks").is_none());
+    lake.ensure_table(&spec(true), 0).await.expect("creates");
+    assert!(lake.table("dwd_test").await.expect("opens").is_some());
+}
+
+#[tokio::test]
 async fn of_two_writers_from_one_snapshot_the_second_is_refused() {
     let folder = tempfile::tempdir().expect("a folder");
     let lake = Lake::open(&folder.path().to_string_lossy()).expect("opens");
