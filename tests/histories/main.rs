@@ -30,7 +30,7 @@ use strata::run::{RunRequest, Step as Part};
 use tempfile::TempDir;
 
 /// Histories of the short form, and steps of each.
-const HISTORIES: u64 = 6;
+const HISTORIES: u64 = 5;
 const STEPS: usize = 24;
 
 /// Models of this repository that are part of the shop.
