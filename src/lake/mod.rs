@@ -169,15 +169,8 @@ impl Lake {
     }
 
     async fn has_log(&self, name: &str) -> Result<bool> {
-        let log = self.path(name).join("_delta_log");
-        let listing = self.store.list_with_delimiter(Some(&log)).await;
         // What a write that was cut short left behind makes no table.
-        let is_version = |name: &str| {
-            let suffix = name.trim_start_matches(|c: char| c.is_ascii_digit());
-            suffix.len() + 20 == name.len() && (suffix == ".json" || suffix.ends_with(".checkpoint.parquet"))
-        };
-        let objects = listing.with_context(|| format!("list {log}"))?.objects;
-        Ok(objects.iter().filter_map(|object| object.location.filename()).any(is_version))
+        Ok(self.log(name).await?.newest().is_some())
     }
 
     fn builder(&self, name: &str) -> Result<DeltaTableBuilder> {

@@ -94,6 +94,8 @@ pub async fn undo(ctx: &Context, run: &str, request: &RunRequest) -> Result<RunR
     let project = Project::open(ctx)?;
     let _lock = locked(ctx, request).await?;
     let histories = project.lake.histories().await?;
+    let newest = histories.values().flatten().map(|version| version.run.as_str()).max().unwrap_or_default();
+    let ctx = &ctx.after(newest);
     let run = run_of_lake(ctx, &histories, run)?;
     let plan = planned(&project.lake, &histories, &run).await?;
     let told = plan.told(&run);

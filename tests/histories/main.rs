@@ -53,7 +53,7 @@ const EDITS: [(&str, &str, &str); 5] = [
 ];
 
 /// What steps do, with how often of a hundred.
-const VERBS: [(&str, u64); 17] = [
+const VERBS: [(&str, u64); 18] = [
     ("log", 9),
     ("append", 10),
     ("mess", 4),
@@ -70,7 +70,8 @@ const VERBS: [(&str, u64); 17] = [
     ("part", 6),
     ("crash", 7),
     ("error", 5),
-    // Undo, maintain and replay go here, with what they do in `Warehouse::take`.
+    ("undo", 4),
+    // Maintain and replay go here, with what they do in `Warehouse::take`.
     ("clock", 3),
 ];
 
@@ -158,6 +159,8 @@ struct Warehouse {
     house: House,
     inputs: Inputs,
     compared: usize,
+    /// Runs that ended, and are not undone.
+    runs: Vec<String>,
 }
 
 impl Warehouse {
@@ -166,7 +169,7 @@ impl Warehouse {
         let project = project(&folder.path().join("project"));
         let inputs = folder.path().join("in");
         let house = House::new(&project, &inputs);
-        Self { inputs: Inputs::new(&inputs), house, folder, compared: 0 }
+        Self { inputs: Inputs::new(&inputs), house, folder, compared: 0, runs: Vec::new() }
     }
 
     fn path(&self, inside: &str) -> PathBuf {
@@ -182,9 +185,17 @@ impl Warehouse {
         match step.verb {
             "edit" | "comment" | "back" => self.edit(step.verb, a),
             "run" => {
-                self.house.succeeds().await;
+                let report = self.house.succeeds().await;
                 self.compare().await;
+                self.runs.extend((!report.did_nothing()).then_some(report.run));
             }
+            // What is undone lies at the sources still: the next run takes it again.
+            "undo" if !self.runs.is_empty() => {
+                let at = (a % self.runs.len() as u64) as usize;
+                let run = self.runs.split_off(at).swap_remove(0);
+                self.house.undoes(&run).await;
+            }
+            "undo" => {}
             "ingest" => self.does(&request(&[Part::Ingest])).await,
             "part" => {
                 let models =

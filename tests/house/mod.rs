@@ -20,7 +20,7 @@ use strata::date::BizDate;
 use strata::engine::{Engine, Seeds, query, register_lake};
 use strata::lake::Lake;
 use strata::progress::Silent;
-use strata::run::{Context, RunReport, RunRequest, Step, plan, run};
+use strata::run::{Context, RunReport, RunRequest, Step, plan, run, run_name, undo};
 use tempfile::TempDir;
 
 use store::Store;
@@ -103,10 +103,12 @@ impl House {
     pub async fn does(&mut self, request: &RunRequest) -> Result<RunReport> {
         self.now_ms += 60_000;
         self.runs += 1;
-        // As the program names its runs.
-        let at = chrono::DateTime::from_timestamp_millis(self.now_ms).expect("a time").format("%Y%m%dT%H%M%S%3f");
-        let name = format!("{at}-{:05}", self.number);
-        self.does_as(&name, request).await
+        self.does_as(&self.name(), request).await
+    }
+
+    /// A name for a run of this moment.
+    fn name(&self) -> String {
+        run_name(self.now_ms, u32::try_from(self.number).expect("few houses"))
     }
 
     /// Does what is asked under a name.
@@ -117,6 +119,15 @@ impl House {
     fn context(&self, name: &str) -> Context {
         let (config, now_ms, run) = (self.config(), self.now_ms, name.to_owned());
         Context { config, now_ms, run, reporter: Arc::new(Silent), lake: Some(self.lake()) }
+    }
+
+    /// Brings everything to the state before a run.
+    pub async fn undoes(&mut self, run: &str) {
+        self.now_ms += 60_000;
+        self.runs += 1;
+        let context = self.context(&self.name());
+        let report = undo(&context, run, &request(&[Step::Export])).await.expect("an undo");
+        assert!(report.failures.is_empty(), "{}", report.failures.join("\n"));
     }
 
     /// What the next run would build.
