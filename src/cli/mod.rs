@@ -16,6 +16,7 @@ mod ingest;
 mod init;
 mod last_words;
 mod ls;
+mod maintain;
 mod operations;
 mod output;
 mod plan;
@@ -87,6 +88,7 @@ enum Command {
     Undo(undo::Args),
     Diff(diff::Args),
     Bisect(bisect::Args),
+    Maintain(maintain::Args),
     Sample(sample::Args),
     Doctor(doctor::Args),
     Init(init::Args),
@@ -133,7 +135,6 @@ fn to_come(error: &clap::Error) -> Option<String> {
         "shell" => "`strata query SQL` answers one question",
         "report" => "`strata history` tells of past runs, `strata docs` of the tables",
         "man" => "`strata --help` and `strata COMMAND --help` tell everything",
-        "maintain" => "nothing has to be maintained for the warehouse to be right",
         _ => return None,
     };
     Some(format!("error: the command `{name}` is not there yet\n hint: {instead}"))
@@ -158,6 +159,7 @@ impl Command {
             Self::Undo(args) => args.run(session),
             Self::Diff(args) => args.run(session),
             Self::Bisect(args) => args.run(session),
+            Self::Maintain(args) => args.run(session),
             Self::Sample(args) => args.run(session),
             Self::Doctor(args) => args.run(session),
             Self::Init(args) => args.run(session),
