@@ -188,6 +188,20 @@ fn detail(record: &Value) -> Grid {
             Cell::Null,
         ]);
     }
+    let is_idle = |table: &&Value| table["merged"] == 0 && table["removed"] == 0 && table["log_entries"] == 0;
+    for table in parts(record, "maintained").filter(|table| !is_idle(table)) {
+        let number = |field: &str| table[field].as_u64().unwrap_or_default();
+        let done = format!(
+            "{} files became {}, {} files and {} log entries went",
+            number("merged"),
+            number("made"),
+            number("removed"),
+            number("log_entries")
+        );
+        let mut row = [const { Cell::Null }; 9];
+        (row[0], row[1], row[2], row[8]) = ("maintain".into(), cell(&table["table"]), "done".into(), done.into());
+        grid.push(row);
+    }
     grid
 }
 

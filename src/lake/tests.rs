@@ -294,12 +294,15 @@ async fn a_file_that_was_staged_and_never_committed_goes_and_the_log_is_cut_behi
         table.commit(commit(vec![file], &[(&format!("k{n}"), Some("v"))])).await.expect("commits");
     }
     staged(&table, 20_000, &[99]).await;
+    let draft = folder.path().join("dwd/dwd_test/dt=2024-10-04/r-1.zstd.parquet#1");
+    std::fs::write(&draft, "cut short").expect("writes");
     let (rows, records) = (numbers(&table).await, lake.records("dwd_test").await.expect("reads"));
     let spared = Retention { versions_since_ms: NEVER, untouched_since_ms: NEVER };
     assert_eq!(table.vacuum(spared, false).await.expect("cleans up"), Vacuumed { waiting: 1, ..Vacuumed::default() });
     let all = Retention { versions_since_ms: ALWAYS, untouched_since_ms: ALWAYS };
     let done = table.vacuum(all, false).await.expect("cleans up");
-    assert_eq!((done.files, done.log_entries), (1, 41), "versions 0 to 39 and a checkpoint");
+    assert_eq!((done.files, done.log_entries), (2, 41), "versions 0 to 39 and a checkpoint");
+    assert!(!draft.exists());
     let mut again = lake.table("dwd_test").await.expect("opens").expect("exists");
     assert_eq!((numbers(&again).await, lake.records("dwd_test").await.expect("reads")), (rows, records));
     assert_eq!(again.vacuum(all, false).await.expect("cleans up"), Vacuumed::default());

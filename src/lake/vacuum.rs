@@ -5,13 +5,17 @@
 //! by the log and by the storage. What is left behind by a crash in the middle is garbage again, or nothing.
 
 use std::collections::{BTreeSet, HashSet};
+use std::path::PathBuf;
+use std::time::UNIX_EPOCH;
 
 use anyhow::{Context, Result};
 use futures::{StreamExt, TryStreamExt};
 use object_store::path::Path;
 use object_store::{ObjectMeta, ObjectStoreExt};
 use serde::Deserialize;
+use url::Url;
 
+use super::Lake;
 use super::table::Table;
 
 /// How many log entries are read at once.
@@ -99,6 +103,13 @@ impl Table {
                 store.delete(&file.location).await.with_context(|| format!("take away {}", file.location))?;
             }
         }
+        for (path, bytes) in drafts(self.lake(), &folder, retention.untouched_since_ms) {
+            done.files += 1;
+            done.bytes += bytes;
+            if !dry_run {
+                std::fs::remove_file(&path).with_context(|| format!("take away {}", path.display()))?;
+            }
+        }
         for path in needless_entries(&entries, oldest) {
             done.log_entries += 1;
             if !dry_run {
@@ -135,6 +146,33 @@ impl Table {
         let table = self.lake().table_at(self.name(), version).await?;
         Ok(table.files().iter().map(|file| self.object_path(&file.path)).collect())
     }
+}
+
+/// What a write that was cut short left in a folder of this machine: the storage writes `name#1` and renames it, and does
+/// not list what was never renamed.
+fn drafts(lake: &Lake, folder: &Path, untouched_since_ms: i64) -> Vec<(PathBuf, u64)> {
+    let root = if lake.root().scheme() == "file" { Url::parse("file:///").ok() } else { None };
+    let Some(Ok(root)) = root.map(|root| root.to_file_path()) else { return Vec::new() };
+    let mut found = Vec::new();
+    let mut folders = vec![root.join(folder.as_ref())];
+    while let Some(folder) = folders.pop() {
+        for entry in std::fs::read_dir(folder).into_iter().flatten().flatten() {
+            let Ok(meta) = entry.metadata() else { continue };
+            if meta.is_dir() {
+                folders.push(entry.path());
+                continue;
+            }
+            let name = entry.file_name().to_string_lossy().into_owned();
+            let number = name.rsplit_once('#').map(|(_, number)| number).filter(|number| !number.is_empty());
+            let written = meta.modified().ok().and_then(|at| at.duration_since(UNIX_EPOCH).ok());
+            let is_old =
+                written.is_some_and(|at| i64::try_from(at.as_millis()).is_ok_and(|at| at <= untouched_since_ms));
+            if is_old && number.is_some_and(|number| number.bytes().all(|byte| byte.is_ascii_digit())) {
+                found.push((entry.path(), meta.len()));
+            }
+        }
+    }
+    found
 }
 
 fn version(number: u64, text: &[u8]) -> Result<Version> {

@@ -43,15 +43,16 @@ pub(super) type LinePlace = (Arc<str>, i64);
 /// When the lake cannot be read or written, or the books do not close; nothing has changed then.
 pub async fn replay_logs(job: &LogsIngest<'_>, wanted: &Wanted) -> Result<Replayed> {
     let name = &job.source.table;
-    if job.lake.table(name).await?.is_none() || job.lake.table(REJECT_TABLE).await?.is_none() {
+    let tables = (job.lake.table(name).await?, job.lake.table(REJECT_TABLE).await?);
+    let (Some(mut events), Some(mut rejects)) = tables else {
         return Ok(Replayed { table: name.clone(), ..Replayed::default() });
-    }
+    };
     let records = job.lake.records(name).await?;
     if !wanted.dry_run {
         replay::finish(job.lake, name, &records, job.now_ms).await?;
+        events = job.lake.ensure_table(&events_spec(job), job.now_ms).await?;
+        rejects = job.lake.ensure_table(&rejects_spec(), job.now_ms).await?;
     }
-    let events = job.lake.ensure_table(&events_spec(job), job.now_ms).await?;
-    let rejects = job.lake.ensure_table(&rejects_spec(), job.now_ms).await?;
     let replay = Replay {
         job,
         wanted,

@@ -58,12 +58,12 @@ async fn replay_table(
     files: &HashMap<String, InputFile>,
 ) -> Result<Replayed> {
     let mut replayed = Replayed { table: layout.table.clone(), ..Replayed::default() };
-    if job.lake.table(&layout.table).await?.is_none() || job.lake.table(REJECT_TABLE).await?.is_none() {
-        return Ok(replayed);
-    }
+    let tables = (job.lake.table(&layout.table).await?, job.lake.table(REJECT_TABLE).await?);
+    let (Some(_), Some(mut rejects)) = tables else { return Ok(replayed) };
     let records = job.lake.records(&layout.table).await?;
     if !wanted.dry_run {
         replay::finish(job.lake, &layout.table, &records, job.now_ms).await?;
+        rejects = ensure_rejects(job).await?;
     }
     let is_wanted = |record: &FileRecord| {
         wanted.arrival(record.arrival) && record.tally.rejected.keys().any(|reason| wanted.reason(reason))
@@ -73,7 +73,6 @@ async fn replay_table(
     if candidates.is_empty() {
         return Ok(replayed);
     }
-    let rejects = ensure_rejects(job).await?;
     let meter = Meter::new(job.reporter, &format!("replay {}", job.name));
     let mut again = Vec::new();
     for record in candidates {
