@@ -10,8 +10,8 @@ use super::summary::{replayed, summary};
 use crate::config::Config;
 use crate::error::Exit;
 use crate::run::{
-    self, Diff, DiffRequest, MaintainRequest, MaintenanceReport, ModelRow, ReplayRequest, RunRequest, RunRow, Step, Trial,
-    Turning, Vitals,
+    self, Diff, DiffRequest, MaintainRequest, MaintenanceReport, ModelRow, ReplayRequest, RunRequest, RunRow, Step,
+    Trial, Turning, Vitals,
 };
 
 /// A request for these steps, days and models, neither forced nor patient.
