@@ -25,6 +25,30 @@
 --             select count(*) as kept from dwd_delivery where dt is not distinct from $dt
 --         )
 --         where landed <> kept + superseded
+-- check:  select landed, kept, superseded
+--         from (
+--             select coalesce(sum(carriage_money), 0) as landed
+--             from ods_order_delivery
+--             where dt is not distinct from $dt
+--         )
+--         cross join (
+--             select coalesce(sum(carriage_money), 0) as kept
+--             from dwd_delivery
+--             where dt is not distinct from $dt
+--         )
+--         cross join (
+--             select coalesce(sum(received.carriage_money), 0) as superseded
+--             from (
+--                 select file, row_number, carriage_money
+--                 from ods_order_delivery
+--                 where dt is not distinct from $dt
+--             ) as received
+--             left anti join (
+--                 select file, row_number from dwd_delivery where dt is not distinct from $dt
+--             ) as version
+--                 on received.file = version.file and received.row_number = version.row_number
+--         )
+--         where landed <> kept + superseded
 -- tags:   orders
 
 with received as (

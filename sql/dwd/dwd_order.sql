@@ -11,6 +11,18 @@
 --         )
 --         cross join (select count(*) as kept from dwd_order where dt is not distinct from $dt)
 --         where latest <> kept
+-- check:  select latest, kept
+--         from (
+--             select coalesce(sum(order_money), 0) as latest
+--             from dwd_order_history
+--             where (dt is not distinct from $dt) and is_current
+--         )
+--         cross join (
+--             select coalesce(sum(order_money), 0) as kept
+--             from dwd_order
+--             where dt is not distinct from $dt
+--         )
+--         where latest <> kept
 -- warn:   status <> 'unknown'
 -- tags:   orders
 

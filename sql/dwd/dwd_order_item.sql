@@ -25,6 +25,30 @@
 --             select count(*) as kept from dwd_order_item where dt is not distinct from $dt
 --         )
 --         where landed <> kept + superseded
+-- check:  select landed, kept, superseded
+--         from (
+--             select coalesce(sum(curr_price), 0) as landed
+--             from ods_order_item
+--             where dt is not distinct from $dt
+--         )
+--         cross join (
+--             select coalesce(sum(line_money), 0) as kept
+--             from dwd_order_item
+--             where dt is not distinct from $dt
+--         )
+--         cross join (
+--             select coalesce(sum(received.curr_price), 0) as superseded
+--             from (
+--                 select file, row_number, curr_price
+--                 from ods_order_item
+--                 where dt is not distinct from $dt
+--             ) as received
+--             left anti join (
+--                 select file, row_number from dwd_order_item where dt is not distinct from $dt
+--             ) as version
+--                 on received.file = version.file and received.row_number = version.row_number
+--         )
+--         where landed <> kept + superseded
 -- tags:   orders
 
 with received as (

@@ -25,6 +25,30 @@
 --             select count(*) as kept from dwd_payment where dt is not distinct from $dt
 --         )
 --         where landed <> kept + superseded
+-- check:  select landed, kept, superseded
+--         from (
+--             select coalesce(sum(pay_money), 0) as landed
+--             from ods_payment_flow
+--             where dt is not distinct from $dt
+--         )
+--         cross join (
+--             select coalesce(sum(pay_money), 0) as kept
+--             from dwd_payment
+--             where dt is not distinct from $dt
+--         )
+--         cross join (
+--             select coalesce(sum(received.pay_money), 0) as superseded
+--             from (
+--                 select file, row_number, pay_money
+--                 from ods_payment_flow
+--                 where dt is not distinct from $dt
+--             ) as received
+--             left anti join (
+--                 select file, row_number from dwd_payment where dt is not distinct from $dt
+--             ) as version
+--                 on received.file = version.file and received.row_number = version.row_number
+--         )
+--         where landed <> kept + superseded
 -- tags:   orders
 
 with received as (

@@ -40,7 +40,7 @@ pub struct Days {
 }
 
 /// A range of business days with the ends that were asked for.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct DaySpan {
     /// The first day, when one was asked for.
     pub from: Option<BizDate>,

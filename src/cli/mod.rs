@@ -16,6 +16,7 @@ mod ingest;
 mod init;
 mod last_words;
 mod ls;
+mod maintain;
 mod operations;
 mod output;
 mod plan;
@@ -89,6 +90,7 @@ enum Command {
     Undo(undo::Args),
     Diff(diff::Args),
     Bisect(bisect::Args),
+    Maintain(maintain::Args),
     Sample(sample::Args),
     Doctor(doctor::Args),
     Init(init::Args),
@@ -135,7 +137,6 @@ fn to_come(error: &clap::Error) -> Option<String> {
         "shell" => "`strata query SQL` answers one question",
         "report" => "`strata history` tells of past runs, `strata docs` of the tables",
         "man" => "`strata --help` and `strata COMMAND --help` tell everything",
-        "maintain" => "nothing has to be maintained for the warehouse to be right",
         _ => return None,
     };
     Some(format!("error: the command `{name}` is not there yet\n hint: {instead}"))
@@ -161,6 +162,7 @@ impl Command {
             Self::Undo(args) => args.run(session),
             Self::Diff(args) => args.run(session),
             Self::Bisect(args) => args.run(session),
+            Self::Maintain(args) => args.run(session),
             Self::Sample(args) => args.run(session),
             Self::Doctor(args) => args.run(session),
             Self::Init(args) => args.run(session),

@@ -6,11 +6,12 @@ use arrow::array::RecordBatch;
 use super::args::{Days, Selection};
 use super::output;
 use super::session::Session;
-use super::summary::summary;
+use super::summary::{replayed, summary};
 use crate::config::Config;
 use crate::error::Exit;
 use crate::run::{
-    self, Diff, DiffRequest, ModelRow, RunRequest, RunRow, Step, Trial, Turning, Verified, VerifyRequest, Vitals,
+    self, Diff, DiffRequest, MaintainRequest, MaintenanceReport, ModelRow, ReplayRequest, RunRequest, RunRow, Step,
+    Trial, Turning, Verified, VerifyRequest, Vitals,
 };
 
 /// A request for these steps, days and models, neither forced nor patient.
@@ -43,6 +44,26 @@ pub fn run(session: &Session, config: Config, request: &RunRequest) -> Result<Ex
     output::print(&differences.collect::<String>())?;
     summary(&report).lines().for_each(|line| session.terminal.note(line));
     Ok(report.exit(session.strict))
+}
+
+/// Gives rejects their second chance; what came of it is the last thing said.
+pub fn replay(session: &Session, config: Config, request: &ReplayRequest) -> Result<Exit> {
+    let context = session.context(config);
+    let report = session.block_on(&context, run::replay(&context, request))?;
+    replayed(&report, request.wanted.dry_run).lines().for_each(|line| session.terminal.note(line));
+    Ok(report.exit(session.strict))
+}
+
+/// Keeps the lake's folders small; what was done, and how the program ends.
+pub fn maintain(
+    session: &Session,
+    config: Config,
+    request: &MaintainRequest,
+) -> Result<(Vec<MaintenanceReport>, Exit)> {
+    let context = session.context(config);
+    let report = session.block_on(&context, run::maintain(&context, request))?;
+    let exit = report.exit(session.strict);
+    Ok((report.maintained, exit))
 }
 
 /// What a run would build, and why, as text.

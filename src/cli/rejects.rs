@@ -7,19 +7,22 @@ use arrow::array::{Array, ArrayRef, AsArray, RecordBatch, StringArray};
 use arrow::compute::cast;
 use arrow::datatypes::{DataType, Field, Schema};
 
-use super::args::{Days, Results};
+use super::args::{DaySpan, Days, Results, Waiting};
 use super::operations;
 use super::output::write_to;
 use super::render::{Style, write_batches};
 use super::session::Session;
 use crate::config::Config;
 use crate::error::Exit;
+use crate::ingest::replay::Wanted;
+use crate::run::ReplayRequest;
 
-/// Looks at rejected lines and rows: kept with their bytes, place and reason
+/// Looks at rejected lines and rows, kept with their bytes, place and reason, and gives them a second chance
 #[derive(clap::Args)]
 #[command(after_help = "Examples:
   strata rejects ls
-  strata rejects show --reason bad_type --limit 5")]
+  strata rejects show --reason bad_type --limit 5
+  strata rejects replay --reason unknown_act")]
 pub struct Args {
     #[command(subcommand)]
     command: Command,
@@ -39,6 +42,48 @@ enum Command {
         #[arg(long, value_name = "N", default_value_t = 20)]
         limit: usize,
     },
+    /// Judges them again by the rules of today, after a mistake in conf/sources was mended
+    ///
+    /// What is accepted now lands with its own file, place and arrival day, and leaves the rejects; the rest stays, with
+    /// its reason of today. What landed before is left alone. A log's line is judged by the bytes kept of it; one of which
+    /// only the beginning was kept, and an extract, which is read again whole, must still be there as it was taken.
+    /// `strata run` then builds what became stale.
+    #[command(after_help = "Examples:
+  strata rejects replay --dry-run
+  strata rejects replay --source user_action --reason unknown_act
+  strata rejects replay --table ods_user_order --from 2026-01-01 --to 2026-01-05")]
+    Replay(Replay),
+}
+
+#[derive(clap::Args)]
+struct Replay {
+    /// Only of this source
+    #[arg(long, value_name = "NAME")]
+    source: Option<String>,
+    /// Only those that would land in this table, for instance ods_user_order
+    #[arg(long, value_name = "TABLE")]
+    table: Option<String>,
+    /// Only for this reason; of an extract, all when it has some for this reason
+    #[arg(long, value_name = "REASON")]
+    reason: Option<String>,
+    #[command(flatten)]
+    days: Days,
+    /// Only tells what would land
+    #[arg(long)]
+    dry_run: bool,
+    #[command(flatten)]
+    waiting: Waiting,
+}
+
+impl Replay {
+    fn run(self, session: &Session, config: Config) -> Result<Exit> {
+        // Today's arrivals count unless days are asked for.
+        let days = if self.days.given() { self.days.resolve(&config, session.now_ms)? } else { DaySpan::default() };
+        let table = self.table.map(|name| if name.starts_with("ods_") { name } else { format!("ods_{name}") });
+        let wanted = Wanted { table, reason: self.reason, from: days.from, to: days.to, dry_run: self.dry_run };
+        let (wait, command) = (self.waiting.patience(), session.command_line());
+        operations::replay(session, config, &ReplayRequest { source: self.source, wanted, wait, command })
+    }
 }
 
 #[derive(clap::Args)]
@@ -75,6 +120,7 @@ impl Args {
                 );
                 (filter, sql)
             }
+            Command::Replay(replay) => return replay.run(session, config),
         };
         let batches = operations::query(session, config, &sql, None)?;
         let batches = batches.iter().map(with_readable_bytes).collect::<Result<Vec<_>>>()?;

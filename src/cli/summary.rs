@@ -1,5 +1,6 @@
 //! The last words of a run: what came in, what was built, what went out, what failed. Pure.
 
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use super::wording::{count, counted, duration};
@@ -40,6 +41,42 @@ pub fn summary(report: &RunReport) -> String {
     lines.join("\n")
 }
 
+/// The last words of a replay: what landed of each table's rejects, and what comes next.
+///
+/// ```text
+/// replay   ods_user_action: 25 rejects = 20 landed + 5 rejected (bad_type 5), of 3 files
+/// done in 0.21 s, run 20260117T010000000-04711; `strata run` builds what became stale
+/// ```
+pub fn replayed(report: &RunReport, dry_run: bool) -> String {
+    let (landed, verb) = if dry_run { ("would land", "nothing was changed") } else { ("landed", "done") };
+    let mut lines: Vec<String> = Vec::new();
+    for source in report.sources.iter().filter(|source| source.read > 0) {
+        let SourceReport { source, files, read, landed: accepted, rejected, .. } = source;
+        let rest = rejections(rejected);
+        let of = if *files == 0 { String::new() } else { format!(", of {}", counted(*files as u64, "file")) };
+        lines.push(format!(
+            "replay   {source}: {} = {} {landed} + {rest}{of}",
+            counted(*read, "reject"),
+            count(*accepted)
+        ));
+    }
+    let changed = report.sources.iter().any(|source| source.partitions > 0 && !dry_run);
+    let next = if changed { "; `strata run` builds what became stale" } else { "" };
+    let result = match (report.failures.len(), lines.is_empty()) {
+        (0, true) => "there are no such rejects;".to_owned(),
+        (0, false) => format!("{verb}{}", told(&report.warnings)),
+        (failures, _) => format!("FAILED ({})", counted(failures as u64, "failure")),
+    };
+    lines.push(format!("{result} {}{next}", ending(report)));
+    lines.join("\n")
+}
+
+fn rejections(rejected: &BTreeMap<String, u64>) -> String {
+    let reasons: Vec<String> = rejected.iter().map(|(reason, n)| format!("{reason} {}", count(*n))).collect();
+    let reasons = if reasons.is_empty() { String::new() } else { format!(" ({})", reasons.join(", ")) };
+    format!("{} rejected{reasons}", count(rejected.values().sum::<u64>()))
+}
+
 fn ending(report: &RunReport) -> String {
     let took = duration(Duration::try_from_secs_f64(report.seconds).unwrap_or_default());
     let to = report.to.map_or_else(String::new, |day| format!(", up to {day} ({})", report.timezone));
@@ -54,15 +91,12 @@ fn source_line(source: &SourceReport) -> String {
     let SourceReport { source, files, read, landed, unchanged, deleted, rejected, .. } = source;
     let gone = if *deleted == 0 { String::new() } else { format!("; {} deleted", counted(*deleted, "key")) };
     let again = if *unchanged == 0 { String::new() } else { format!(" + {} unchanged", count(*unchanged)) };
-    let total = rejected.values().sum::<u64>();
-    let reasons: Vec<String> = rejected.iter().map(|(reason, n)| format!("{reason} {}", count(*n))).collect();
-    let reasons = if reasons.is_empty() { String::new() } else { format!(" ({})", reasons.join(", ")) };
     format!(
-        "ingest   {source}: {}, {} read = {} landed{again} + {} rejected{reasons}{gone}",
+        "ingest   {source}: {}, {} read = {} landed{again} + {}{gone}",
         counted(*files as u64, "file"),
         count(*read),
         count(*landed),
-        count(total)
+        rejections(rejected)
     )
 }
 
@@ -103,12 +137,13 @@ fn unbuilt_line(models: &[ModelReport]) -> Option<String> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::run::ExportReport;
+    use crate::run::{ExportReport, Ledger};
 
     fn report() -> RunReport {
         RunReport {
-            format: 1,
+            format: 2,
             run: "r1".to_owned(),
+            command: "strata run".to_owned(),
             started: "2026-01-17T01:00:00.000Z".to_owned(),
             timezone: "Asia/Shanghai".to_owned(),
             to: "2026-01-16".parse().ok(),
@@ -119,6 +154,8 @@ mod tests {
             exports: Vec::new(),
             differences: Vec::new(),
             undone: None,
+            ledger: Ledger::default(),
+            maintained: Vec::new(),
             warnings: Vec::new(),
             failures: Vec::new(),
         }
@@ -143,7 +180,7 @@ mod tests {
             partitions: 2,
         };
         let model = ModelReport { built: 3, changed: 2, rows: 1, ..ModelReport::new("dws_x") };
-        let export = ExportReport { export: "metrics".to_owned(), tables: 1, partitions: 3, rows: 9 };
+        let export = ExportReport { export: "metrics".to_owned(), tables: 1, partitions: 3, rows: 9, read_back: 9 };
         let said = summary(&RunReport {
             sources: vec![source],
             models: vec![model],

@@ -95,8 +95,10 @@ pub struct Exported {
     pub table: String,
     /// Partitions written or taken away.
     pub partitions: usize,
-    /// Rows written.
+    /// Rows written, as the lake has them.
     pub rows: u64,
+    /// Rows that the target gave back before the commit.
+    pub read_back: u64,
 }
 
 /// Brings a MySQL or MariaDB database to the state of the lake.

@@ -90,18 +90,18 @@ fn export_table(
     for part in portions(&table.slots, &changed, PORTION_ROWS) {
         written.extend(insert(transaction, table, &read(table, part)?)?);
     }
-    let mut rows = 0;
+    let (mut rows, mut read_back) = (0, 0);
     for slot in &changed {
         let sum = written.get(&slot_text(*slot)).copied().unwrap_or_default();
         let expected = table.slots.get(slot).map_or(0, |(_, rows)| *rows);
         if sum.rows != expected {
             bail!("dt={}: {} rows read from the lake, {expected} recorded there", slot_text(*slot), sum.rows);
         }
-        verify(transaction, table, *slot, sum)?;
+        read_back += verify(transaction, table, *slot, sum)?;
         record(transaction, table, *slot, sum, run)?;
         rows += sum.rows;
     }
-    Ok(Some(Exported { table: name.to_owned(), partitions: changed.len() + gone.len(), rows }))
+    Ok(Some(Exported { table: name.to_owned(), partitions: changed.len() + gone.len(), rows, read_back }))
 }
 
 /// Creates the table, adds columns it lacks, or makes it anew when its key or types changed (then `true`).
@@ -239,8 +239,8 @@ impl ToSql for Value {
     }
 }
 
-/// Reads a partition back and compares it with what the lake holds.
-fn verify(transaction: &Transaction<'_>, table: &ExportTable, slot: Slot, expected: Checksum) -> Result<()> {
+/// Reads a partition back and compares it with what the lake holds; how many rows were read.
+fn verify(transaction: &Transaction<'_>, table: &ExportTable, slot: Slot, expected: Checksum) -> Result<u64> {
     let schema = table.table.schema();
     let columns: Vec<String> = schema.fields().iter().map(|f| identifier(f.name())).collect();
     let filter = if schema.column_with_name("dt").is_some() { "where dt = ?1" } else { "where ?1 is not null" };
@@ -261,7 +261,7 @@ fn verify(transaction: &Transaction<'_>, table: &ExportTable, slot: Slot, expect
             expected.hex()
         );
     }
-    Ok(())
+    Ok(found.rows)
 }
 
 /// A row of the database in the canonical spelling of the lake's types.

@@ -2,11 +2,13 @@
 //!
 //! Each source commits its rows together with the record of what it read, so that nothing is read twice or forgotten.
 
+pub mod books;
 pub mod files;
 pub mod logs;
 pub mod orders;
 pub mod raw;
 pub mod rejects;
+pub mod replay;
 
 use anyhow::Result;
 use arrow::datatypes::SchemaRef;

@@ -7,6 +7,7 @@ use deltalake::kernel::transaction::{CommitData, TransactionError};
 use deltalake::kernel::{Action, Add, DomainMetadata, Remove};
 use deltalake::logstore::{CommitOrBytes, LogStore};
 use deltalake::protocol::{DeltaOperation, SaveMode};
+use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 use uuid::Uuid;
 
@@ -17,7 +18,7 @@ use crate::date::Slot;
 const NO_DAY: &str = "__HIVE_DEFAULT_PARTITION__";
 
 /// A Parquet file that lies in a table's folder and belongs to no version of it yet.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct StagedFile {
     /// Where it lies, beneath the table's folder.
     pub path: String,
@@ -63,6 +64,18 @@ impl Table {
     /// # Errors
     /// When another writer committed since the snapshot was taken, or the storage fails; the table is as it was then.
     pub async fn commit(&mut self, commit: Commit) -> Result<()> {
+        self.write(commit, true).await
+    }
+
+    /// Commits other files with the same rows: those who follow the table's changes need not look.
+    ///
+    /// # Errors
+    /// As of [`Self::commit`].
+    pub(super) async fn rearrange(&mut self, commit: Commit) -> Result<()> {
+        self.write(commit, false).await
+    }
+
+    async fn write(&mut self, commit: Commit, data_change: bool) -> Result<()> {
         if self.lake().after.is_some() {
             bail!("{}: the past is not written to", self.name());
         }
@@ -71,7 +84,7 @@ impl Table {
         for file in &commit.removes {
             actions.push(Action::Remove(Remove {
                 path: file.path.clone(),
-                data_change: true,
+                data_change,
                 deletion_timestamp: Some(commit.now_ms),
                 extended_file_metadata: Some(true),
                 partition_values: Some(partition_values(partitioned, file.slot)),
@@ -85,7 +98,7 @@ impl Table {
                 partition_values: partition_values(partitioned, file.slot),
                 size: i64::try_from(file.size).context("file size")?,
                 modification_time: commit.now_ms,
-                data_change: true,
+                data_change,
                 stats: Some(file.stats.clone()),
                 ..Default::default()
             }));

@@ -1,13 +1,13 @@
 //! Parquet files of the lake: how rows become bytes, and what is known of them.
 
 use anyhow::{Context, Result};
-use arrow::array::{Array, ArrayRef, AsArray, RecordBatch};
-use arrow::compute::{max, min};
+use arrow::array::{Array, ArrayRef, AsArray, RecordBatch, new_null_array};
+use arrow::compute::{cast, max, min};
 use arrow::datatypes::{DataType, Date32Type, Field, Int32Type, Int64Type, SchemaRef};
 use bytes::Bytes;
 use object_store::path::Path;
 use object_store::{ObjectStore, ObjectStoreExt};
-use parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
+use parquet::arrow::arrow_reader::{ArrowReaderOptions, ParquetRecordBatchReaderBuilder};
 use parquet::arrow::arrow_writer::ArrowWriterOptions;
 use parquet::arrow::{ArrowWriter, ProjectionMask};
 use parquet::basic::{Compression, ZstdLevel};
@@ -127,6 +127,18 @@ pub async fn read_batches(store: &dyn ObjectStore, path: &Path) -> Result<Vec<Re
     reader.collect::<Result<Vec<_>, _>>().with_context(|| format!("decode {path}"))
 }
 
+/// Reads a whole Parquet file of the lake, its columns as they are in a schema: a dictionary, say, where values repeat.
+///
+/// # Errors
+/// When the file is missing, not Parquet, or cannot be read so.
+pub async fn read_batches_as(store: &dyn ObjectStore, path: &Path, schema: &SchemaRef) -> Result<Vec<RecordBatch>> {
+    let bytes = store.get(path).await.with_context(|| format!("read {path}"))?.bytes().await?;
+    let options = ArrowReaderOptions::new().with_schema(SchemaRef::clone(schema));
+    let reader = ParquetRecordBatchReaderBuilder::try_new_with_options(bytes, options);
+    let reader = reader.with_context(|| format!("open {path}"))?.build()?;
+    reader.collect::<Result<Vec<_>, _>>().with_context(|| format!("decode {path}"))
+}
+
 /// Reads some columns of a Parquet file of the lake, in the order that they have there.
 ///
 /// # Errors
@@ -136,6 +148,25 @@ pub async fn read_columns(store: &dyn ObjectStore, path: &Path, names: &[&str]) 
     let wanted = ProjectionMask::columns(builder.parquet_schema(), names.iter().copied());
     let reader = builder.with_projection(wanted).build()?;
     reader.collect::<Result<Vec<_>, _>>().with_context(|| format!("decode {path}"))
+}
+
+/// A batch with the table's columns of today: those it lacks are NULL.
+///
+/// # Errors
+/// When a column has become of a type that its values cannot become.
+pub fn conform(batch: &RecordBatch, schema: &SchemaRef) -> Result<RecordBatch> {
+    if batch.schema_ref().fields() == schema.fields() {
+        return Ok(batch.clone());
+    }
+    let column = |name: &str, kind| -> Result<ArrayRef> {
+        match batch.column_by_name(name) {
+            Some(column) if column.data_type() == kind => Ok(column.clone()),
+            Some(column) => Ok(cast(column, kind)?),
+            None => Ok(new_null_array(kind, batch.num_rows())),
+        }
+    };
+    let columns = schema.fields().iter().map(|f| column(f.name(), f.data_type())).collect::<Result<Vec<_>>>()?;
+    Ok(RecordBatch::try_new(schema.clone(), columns)?)
 }
 
 async fn open(store: &dyn ObjectStore, path: &Path) -> Result<ParquetRecordBatchReaderBuilder<Bytes>> {

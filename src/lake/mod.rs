@@ -5,6 +5,7 @@
 //! ([`records`]). Nothing here knows of models, checks or goods.
 
 mod commit;
+mod compact;
 mod copy;
 mod encoding;
 mod files;
@@ -16,6 +17,7 @@ mod restore;
 mod table;
 #[cfg(test)]
 mod tests;
+mod vacuum;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -28,11 +30,13 @@ use object_store::path::Path;
 use url::Url;
 
 pub use commit::{Commit, StagedFile};
-pub use files::{EncodedFile, encode_parquet, read_batches, read_columns};
+pub use compact::Compacted;
+pub use files::{EncodedFile, conform, encode_parquet, read_batches, read_batches_as, read_columns};
 pub use log::{RecordChange, Version};
 pub use order::sorted_by;
 pub use restore::Restoration;
 pub use table::{FileRef, Table, TableSpec, stored_type};
+pub use vacuum::{Retention, Vacuumed};
 
 /// Tables that are looked at at once.
 const CONCURRENT_TABLES: usize = 16;

@@ -5,6 +5,8 @@ use std::sync::Arc;
 use arrow::array::{Date32Array, Int64Array, RecordBatch, TimestampMicrosecondArray};
 use arrow::datatypes::{DataType, Field, Schema, SchemaRef, TimeUnit};
 
+use object_store::ObjectStoreExt;
+
 use super::*;
 use crate::date::BizDate;
 
@@ -235,4 +237,88 @@ async fn a_past_behind_a_cleaned_log_is_said_to_be_gone_and_a_vacuumed_file_is_m
     let files = table.staged().expect("files");
     std::fs::remove_file(folder.path().join("dwd/dwd_test").join(&files[3].path)).expect("vacuums");
     assert_eq!(table.missing(&files).await.expect("looks"), [files[3].path.clone()]);
+}
+
+/// The numbers of a table's rows, file after file.
+async fn numbers(table: &Table) -> Vec<i64> {
+    use arrow::array::AsArray;
+    let mut found = Vec::new();
+    for file in table.files() {
+        let batches = read_batches(&*table.lake().store(), &table.object_path(&file.path)).await.expect("reads");
+        let columns = batches.iter().map(|batch| batch.column_by_name("n").expect("a column").clone());
+        found.extend(columns.flat_map(|c| c.as_primitive::<arrow::datatypes::Int64Type>().values().to_vec()));
+    }
+    found
+}
+
+const NEVER: i64 = i64::MIN;
+const ALWAYS: i64 = i64::MAX;
+
+#[tokio::test]
+async fn small_files_become_one_and_a_reader_who_came_before_reads_on() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let lake = Lake::open(&folder.path().to_string_lossy()).expect("opens");
+    let mut table = lake.ensure_table(&spec(true), 0).await.expect("creates");
+    let order = sorted_by(&table.file_schema(), &["n"]);
+    for (day, numbers) in [(20_000, [5, 6]), (20_000, [1, 9]), (20_001, [2, 3])] {
+        let encoded = encode_parquet(&order, &[batch(&table, day, &numbers)]).expect("encodes");
+        let file = table.put(Some(BizDate::from_days(day)), encoded, "run").await.expect("stages");
+        table.commit(commit(vec![file], &[("strata.slot:x", Some("{}"))])).await.expect("commits");
+    }
+    let before = table.clone();
+    let told = table.compact("r2", 0, true).await.expect("looks");
+    assert_eq!((told.files, told.made, table.files().len()), (2, 1, 3));
+    let done = table.compact("r2", 0, false).await.expect("compacts");
+    assert_eq!((done.files, done.made, table.files().len()), (2, 1, 2));
+    assert_eq!(numbers(&table).await, [1, 5, 6, 9, 2, 3], "sorted files stay sorted");
+    let merged = table.files().iter().find(|file| file.rows == 4).expect("a file");
+    let bytes = lake.store().get(&table.object_path(&merged.path)).await.expect("gets").bytes().await.expect("bytes");
+    let reader = parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder::try_new(bytes).expect("Parquet");
+    assert!(reader.metadata().row_group(0).sorting_columns().is_some_and(|columns| columns.len() == 1));
+    assert_eq!(lake.records("dwd_test").await.expect("reads").len(), 1, "records stay");
+    let log = folder.path().join(format!("dwd/dwd_test/_delta_log/{:020}.json", table.version()));
+    let log = std::fs::read_to_string(log).expect("a commit");
+    assert!(log.contains("\"dataChange\":false") && !log.contains("\"dataChange\":true"), "{log}");
+    assert_eq!(table.compact("r3", 0, false).await.expect("compacts"), Compacted::default());
+
+    // Whoever opened an earlier version, or asks for one that is kept, finds its files.
+    for retention in [
+        Retention { versions_since_ms: NEVER, untouched_since_ms: ALWAYS },
+        Retention { versions_since_ms: ALWAYS, untouched_since_ms: NEVER },
+    ] {
+        let done = table.vacuum(retention, false).await.expect("cleans up");
+        assert_eq!((done.files, numbers(&before).await.len()), (0, 6));
+    }
+    let all = Retention { versions_since_ms: ALWAYS, untouched_since_ms: ALWAYS };
+    assert_eq!(table.vacuum(all, true).await.expect("looks").files, 2);
+    assert_eq!(table.vacuum(all, false).await.expect("cleans up").files, 2);
+    assert_eq!(table.vacuum(all, false).await.expect("cleans up"), Vacuumed::default());
+    assert_eq!(numbers(&lake.table("dwd_test").await.expect("opens").expect("exists")).await, [1, 5, 6, 9, 2, 3]);
+}
+
+#[tokio::test]
+async fn a_file_that_was_staged_and_never_committed_goes_and_the_log_is_cut_behind_a_checkpoint() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let lake = Lake::open(&folder.path().to_string_lossy()).expect("opens");
+    let mut table = lake.ensure_table(&spec(true), 0).await.expect("creates");
+    for n in 0..45 {
+        let file = staged(&table, 20_000 + n, &[i64::from(n)]).await;
+        table.commit(commit(vec![file], &[(&format!("k{n}"), Some("v"))])).await.expect("commits");
+    }
+    staged(&table, 20_000, &[99]).await;
+    let draft = folder.path().join("dwd/dwd_test/dt=2024-10-04/r-1.zstd.parquet#1");
+    std::fs::write(&draft, "cut short").expect("writes");
+    let (rows, records) = (numbers(&table).await, lake.records("dwd_test").await.expect("reads"));
+    let spared = Retention { versions_since_ms: NEVER, untouched_since_ms: NEVER };
+    assert_eq!(table.vacuum(spared, false).await.expect("cleans up"), Vacuumed { waiting: 1, ..Vacuumed::default() });
+    let all = Retention { versions_since_ms: ALWAYS, untouched_since_ms: ALWAYS };
+    let done = table.vacuum(all, false).await.expect("cleans up");
+    assert_eq!((done.files, done.log_entries), (2, 41), "versions 0 to 39 and a checkpoint");
+    assert!(!draft.exists());
+    let mut again = lake.table("dwd_test").await.expect("opens").expect("exists");
+    assert_eq!((numbers(&again).await, lake.records("dwd_test").await.expect("reads")), (rows, records));
+    assert_eq!(again.vacuum(all, false).await.expect("cleans up"), Vacuumed::default());
+    let file = staged(&again, 20_100, &[7]).await;
+    again.commit(commit(vec![file], &[])).await.expect("goes on");
+    assert_eq!(lake.table("dwd_test").await.expect("opens").expect("exists").files().len(), 46);
 }

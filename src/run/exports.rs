@@ -47,6 +47,7 @@ impl Exports<'_> {
                         tables: done.len(),
                         partitions: done.iter().map(|t| t.partitions).sum(),
                         rows: done.iter().map(|t| t.rows).sum(),
+                        read_back: done.iter().map(|t| t.read_back).sum(),
                     };
                     self.say(Event::StepFinished { step, line: line(&summed) });
                     report.exports.push(summed);

@@ -5,6 +5,7 @@
 
 mod bisect;
 mod blueprint;
+mod books;
 mod build;
 mod cases;
 mod cells;
@@ -12,11 +13,14 @@ mod diff;
 mod docs;
 mod exports;
 mod inspect;
+mod ledger;
 mod lock;
+mod maintain;
 mod moments;
 mod name;
 mod project;
 mod query;
+mod replay;
 mod report;
 mod scratch;
 mod sql_error;
@@ -37,10 +41,13 @@ pub use cells::{Change, Fate};
 pub use diff::{Diff, DiffRequest, TableDiff, diff};
 pub use docs::docs;
 pub use inspect::{ModelRow, RunRow, Vitals, describe, models, runs, vitals};
+pub use ledger::{Account, Laws, Ledger, SumAccount};
 pub use lock::holder;
+pub use maintain::{MaintainRequest, MaintenanceReport, maintain};
 pub use name::run_name;
 pub use project::{Context, Project};
 pub use query::query;
+pub use replay::{ReplayRequest, replay};
 pub use report::{DifferenceReport, ExportReport, ModelReport, ModelResult, RunReport, SourceReport};
 pub use trial::{Trial, test};
 pub use undo::{UndoReport, undo, undo_plan};
@@ -103,10 +110,10 @@ pub async fn run(ctx: &Context, request: &RunRequest) -> Result<RunReport> {
     not_in_the_future(ctx, request)?;
     let project = Arc::new(Project::open(ctx)?);
     let selected = select(&project.models, &request.select, &request.exclude).exit(Exit::Usage)?;
-    let _lock = locked(ctx, request).await?;
+    let _lock = locked(ctx, &request.command, request.wait).await?;
     let before = project.recorded().await?;
     let ctx = &ctx.after(before.newest_run());
-    let mut report = new_report(ctx);
+    let mut report = new_report(ctx, &request.command);
 
     let mut incomplete = BTreeMap::new();
     if request.steps.contains(&Step::Ingest) {
@@ -143,6 +150,7 @@ pub async fn run(ctx: &Context, request: &RunRequest) -> Result<RunReport> {
     if request.steps.contains(&Step::Export) {
         exports.export(&forced, &mut report).await;
     }
+    report.close_books(&*ctx.reporter);
     report.seconds = since.elapsed().as_secs_f64();
     report.outcome = if report.failures.is_empty() { "done" } else { "failed" };
     report.save(&ctx.config.runs_dir())?;
@@ -188,11 +196,12 @@ fn last_day(ctx: &Context, request: &RunRequest, last_arrival: Option<BizDate>) 
     request.to.or_else(|| last_arrival.map(|day| day.min(today.plus_days(-1))))
 }
 
-fn new_report(ctx: &Context) -> RunReport {
+fn new_report(ctx: &Context, command: &str) -> RunReport {
     let started = chrono::DateTime::from_timestamp_millis(ctx.now_ms).unwrap_or_default();
     RunReport {
         format: report::FORMAT,
         run: ctx.run.clone(),
+        command: command.to_owned(),
         started: started.format("%Y-%m-%dT%H:%M:%S%.3fZ").to_string(),
         timezone: ctx.config.timezone.to_string(),
         to: None,
@@ -203,20 +212,22 @@ fn new_report(ctx: &Context) -> RunReport {
         exports: Vec::new(),
         differences: Vec::new(),
         undone: None,
+        ledger: Ledger::default(),
+        maintained: Vec::new(),
         warnings: Vec::new(),
         failures: Vec::new(),
     }
 }
 
 /// Takes the run lock of a lake that is a folder; object stores rely on Delta's conflict detection.
-async fn locked(ctx: &Context, request: &RunRequest) -> Result<Option<RunLock>> {
+async fn locked(ctx: &Context, command: &str, patience: Duration) -> Result<Option<RunLock>> {
     let Location::Local(folder) = &ctx.config.lake else { return Ok(None) };
     let started = chrono::DateTime::from_timestamp_millis(ctx.now_ms).unwrap_or_default();
     let since = started.with_timezone(&ctx.config.timezone.tz()).format("%Y-%m-%d %H:%M:%S %:z").to_string();
     let host = std::fs::read_to_string("/proc/sys/kernel/hostname");
     let host = host.map_or_else(|_| "this machine".to_owned(), |name| name.trim().to_owned());
-    let me = Holder { run: request.command.clone(), pid: std::process::id(), host, since };
-    match lock::acquire(folder, &me, request.wait).await? {
+    let me = Holder { run: command.to_owned(), pid: std::process::id(), host, since };
+    match lock::acquire(folder, &me, patience).await? {
         Attempt::Held(lock) => Ok(Some(lock)),
         Attempt::Busy(other) => {
             let locked = Locked { holder: other.run, pid: other.pid, host: other.host, since: other.since };

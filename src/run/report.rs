@@ -7,14 +7,17 @@ use std::time::Duration;
 use anyhow::{Context as _, Result};
 use serde::Serialize;
 
+use super::ledger::{Account, Laws, Ledger};
+use super::maintain::MaintenanceReport;
 use super::undo::UndoReport;
 use crate::check::Violation;
 use crate::date::{BizDate, Slot};
 use crate::error::Exit;
 use crate::plan::Reason;
+use crate::progress::{Event, Reporter};
 
 /// The version of the format of `run.json`.
-pub const FORMAT: u32 = 1;
+pub const FORMAT: u32 = 2;
 
 /// The result of a run.
 #[derive(Debug, Serialize)]
@@ -23,6 +26,8 @@ pub struct RunReport {
     pub format: u32,
     /// The run.
     pub run: String,
+    /// The command that was typed, without secrets.
+    pub command: String,
     /// When it began, UTC.
     pub started: String,
     /// The zone that decides its days.
@@ -45,6 +50,11 @@ pub struct RunReport {
     /// What was brought back, when the run is an undo.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub undone: Option<UndoReport>,
+    /// The books.
+    pub ledger: Ledger,
+    /// What was done about each table, when the lake was maintained.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub maintained: Vec<MaintenanceReport>,
     /// What was odd.
     pub warnings: Vec<String>,
     /// What failed.
@@ -72,13 +82,6 @@ pub struct SourceReport {
     pub rejected: BTreeMap<String, u64>,
     /// Partitions that changed.
     pub partitions: usize,
-}
-
-impl SourceReport {
-    /// Whether everything read is accounted for.
-    pub fn closes(&self) -> bool {
-        self.read == self.landed + self.unchanged + self.rejected.values().sum::<u64>()
-    }
 }
 
 fn is_zero(rows: &u64) -> bool {
@@ -121,6 +124,9 @@ pub struct ModelReport {
     /// Why the first of them was built.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub reason: Option<String>,
+    /// How many checks were made before anything of it was published.
+    #[serde(skip)]
+    pub checks: usize,
     /// Violated checks.
     #[serde(skip)]
     pub violations: Vec<Violation>,
@@ -148,6 +154,7 @@ impl ModelReport {
             first: None,
             last: None,
             reason: None,
+            checks: 0,
             violations: Vec::new(),
             error: None,
             elapsed: Duration::ZERO,
@@ -189,6 +196,8 @@ pub struct ExportReport {
     pub partitions: usize,
     /// Rows written.
     pub rows: u64,
+    /// Rows read back from the target before the commit.
+    pub read_back: u64,
 }
 
 /// A partition that a target had otherwise than the lake.
@@ -223,6 +232,24 @@ impl RunReport {
             && self.models.iter().all(|m| m.built == 0)
             && self.exports.iter().all(|e| e.partitions == 0)
             && self.undone.as_ref().is_none_or(|undone| undone.tables.is_empty())
+    }
+
+    /// Closes the books of what was built and exported, besides what is in them already; where they do not close, the
+    /// run has failed.
+    pub fn close_books(&mut self, reporter: &dyn Reporter) {
+        let laws = self.models.iter().filter(|model| model.checks > 0).map(|model| Laws {
+            model: model.model.clone(),
+            checks: model.checks,
+            violated: model.violations.len(),
+        });
+        self.ledger.laws.extend(laws);
+        let written = self.exports.iter().filter(|export| export.partitions > 0);
+        let exports = written.map(|e| Account::of("export", &e.export, e.rows, e.read_back, 0, 0));
+        self.ledger.accounts.extend(exports);
+        for text in self.ledger.close() {
+            reporter.report(Event::Failure(text.clone()));
+            self.failures.push(text);
+        }
     }
 
     /// Writes `run.json` into the run's folder, whole or not at all.

@@ -220,6 +220,7 @@ impl Turn {
         let inputs = self.inputs(None, true);
         let violations = self.workshop.check(recipe, table, &staged, &inputs, calendar).await?;
         let failed = violations.iter().any(|v| v.severity == Severity::Fail);
+        report.checks = recipe.checks.len();
         report.violations.extend(violations);
         if failed {
             for rows in &staged {

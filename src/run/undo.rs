@@ -92,7 +92,7 @@ pub async fn undo_plan(ctx: &Context, run: &str) -> Result<UndoReport> {
 pub async fn undo(ctx: &Context, run: &str, request: &RunRequest) -> Result<RunReport> {
     let since = Instant::now();
     let project = Project::open(ctx)?;
-    let _lock = locked(ctx, request).await?;
+    let _lock = locked(ctx, &request.command, request.wait).await?;
     let histories = project.lake.histories().await?;
     let newest = histories.values().flatten().map(|version| version.run.as_str()).max().unwrap_or_default();
     let ctx = &ctx.after(newest);
@@ -102,7 +102,7 @@ pub async fn undo(ctx: &Context, run: &str, request: &RunRequest) -> Result<RunR
     for line in told.lines() {
         ctx.reporter.report(Event::Note(line));
     }
-    let mut report = new_report(ctx);
+    let mut report = new_report(ctx, &request.command);
     report.undone = Some(told);
     for work in plan.tables {
         let Work { mut table, restoration, .. } = work;
@@ -113,6 +113,7 @@ pub async fn undo(ctx: &Context, run: &str, request: &RunRequest) -> Result<RunR
     let selected = project.models.iter().map(|model| model.name.clone()).collect();
     let exports = Exports { ctx, project: &project, recorded: &recorded, selected: &selected };
     exports.export(&Forced::new(), &mut report).await;
+    report.close_books(&*ctx.reporter);
     report.seconds = since.elapsed().as_secs_f64();
     report.outcome = if report.failures.is_empty() { "done" } else { "failed" };
     report.save(&ctx.config.runs_dir())?;

@@ -262,14 +262,22 @@ async fn replace(job: &Job<'_>, hindsight: &mut Hindsight, target: &mut Target, 
             target.session.execute(format!("delete from {into} where {}", of_days(days))).await?;
         }
     }
-    let sums = fill_and_verify(job, hindsight, target, work).await.map_err(|error| long_text(work, error))?;
+    let (sums, read_back) =
+        fill_and_verify(job, hindsight, target, work).await.map_err(|error| long_text(work, error))?;
     record(target, work, &sums, job.run).await?;
     let rows = sums.values().map(|sum| sum.rows).sum();
-    Ok(Exported { table: work.name().to_owned(), partitions: work.changes.len(), rows })
+    Ok(Exported { table: work.name().to_owned(), partitions: work.changes.len(), rows, read_back })
 }
 
 /// Writes the partitions of a table a portion at a time; while one is written, the server counts and sums the one before.
-async fn fill_and_verify(job: &Job<'_>, hindsight: &mut Hindsight, target: &mut Target, work: &Work) -> Result<Sums> {
+/// What was written, and how many rows the server counted.
+async fn fill_and_verify(
+    job: &Job<'_>,
+    hindsight: &mut Hindsight,
+    target: &mut Target,
+    work: &Work,
+) -> Result<(Sums, u64)> {
+    let mut counted = 0;
     let parts = portions(&work.table.slots, &work.changes.write, PORTION_ROWS);
     // Without a second session the first one does it all.
     let mut witness = if parts.len() > 1 { witness(job.server).await.ok() } else { None };
@@ -281,11 +289,11 @@ async fn fill_and_verify(job: &Job<'_>, hindsight: &mut Hindsight, target: &mut 
                 let fill = fill(target, job.engine, work, part, &mut may_load);
                 let (filled, verified) =
                     futures::future::join(fill, verify(witness, work, texts(earlier), &sums)).await;
-                verified?;
+                counted += verified?;
                 filled
             }
             (None, Some((earlier, sums))) => {
-                verify(&mut target.session, work, texts(earlier), &sums).await?;
+                counted += verify(&mut target.session, work, texts(earlier), &sums).await?;
                 fill(target, job.engine, work, part, &mut may_load).await
             }
             (_, None) => fill(target, job.engine, work, part, &mut may_load).await,
@@ -297,14 +305,14 @@ async fn fill_and_verify(job: &Job<'_>, hindsight: &mut Hindsight, target: &mut 
         before = Some((part, filled));
     }
     if let Some((part, sums)) = before {
-        verify(&mut target.session, work, texts(part), &sums).await?;
+        counted += verify(&mut target.session, work, texts(part), &sums).await?;
     }
     // What was taken away must be gone.
     verify(&mut target.session, work, work.changes.gone.clone(), &Sums::new()).await?;
     if let Some(witness) = witness {
         let _ = tokio::time::timeout(FAREWELL, witness.close()).await;
     }
-    Ok(sums)
+    Ok((sums, counted))
 }
 
 /// A second session, which sees the rows of the first before they are committed: they are final there, and summing them up
@@ -352,8 +360,8 @@ fn long_text(work: &Work, error: Error) -> Error {
     }
 }
 
-/// Has the server count and sum some partitions, and compares.
-async fn verify(session: &mut Session, work: &Work, days: Vec<String>, sums: &Sums) -> Result<()> {
+/// Has the server count and sum some partitions, and compares; how many rows it counted.
+async fn verify(session: &mut Session, work: &Work, days: Vec<String>, sums: &Sums) -> Result<u64> {
     let mut found = BTreeMap::new();
     for days in days.chunks(DAYS_AT_ONCE) {
         for row in session.texts(question(&work.into, &work.summed(), Some(days))).await? {
@@ -364,7 +372,7 @@ async fn verify(session: &mut Session, work: &Work, days: Vec<String>, sums: &Su
     found.retain(|_, sum| sum.rows > 0);
     let expected: BTreeMap<String, Sum> = sums.iter().map(|(slot, sum)| (slot_text(*slot), *sum)).collect();
     if found == expected {
-        return Ok(());
+        return Ok(found.values().map(|sum| sum.rows).sum());
     }
     let mut days = found.keys().chain(expected.keys());
     let day = days.find(|day| found.get(*day) != expected.get(*day)).cloned().unwrap_or_default();

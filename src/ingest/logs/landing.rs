@@ -19,6 +19,7 @@ use super::rejects::REASONS;
 use super::work::{Done, Rows};
 use super::{IngestOutcome, LogsIngest};
 use crate::date::BizDate;
+use crate::ingest::books::rows_of;
 use crate::lake::{Commit, StagedFile, Table, encode_parquet};
 use crate::progress::Event;
 
@@ -59,18 +60,46 @@ impl Pending {
 }
 
 /// One of the two tables, and what waits for its next commit.
-struct Target {
+pub struct Target {
     table: Table,
     pending: Pending,
     staged: Vec<StagedFile>,
 }
 
 impl Target {
-    fn new(table: Table) -> Self {
+    /// A table for which nothing waits.
+    pub fn new(table: Table) -> Self {
         Self { table, pending: Pending::default(), staged: Vec::new() }
     }
 
-    fn add(&mut self, day: BizDate, rows: Rows, put: &Put<'_>) -> Result<()> {
+    /// The table.
+    pub fn table(&self) -> &Table {
+        &self.table
+    }
+
+    /// The files that wait, of which the next commit is to be made.
+    pub fn take_staged(&mut self) -> Vec<StagedFile> {
+        std::mem::take(&mut self.staged)
+    }
+
+    /// Commits to the table.
+    ///
+    /// # Errors
+    /// When the lake cannot be written.
+    pub async fn commit(&mut self, commit: Commit) -> Result<()> {
+        self.table.commit(commit).await
+    }
+
+    /// Takes away what was staged and will not be committed.
+    pub async fn discard(&self) {
+        self.table.discard(&self.staged).await;
+    }
+
+    /// Takes rows of a day.
+    ///
+    /// # Errors
+    /// When the lake cannot be written.
+    pub fn add(&mut self, day: BizDate, rows: Rows, put: &Put<'_>) -> Result<()> {
         match rows {
             Rows::File(file) => {
                 let staged = put.runtime.block_on(self.table.put(Some(day), file, put.run))?;
@@ -92,7 +121,11 @@ impl Target {
         Ok(())
     }
 
-    fn flush_all(&mut self, put: &Put<'_>) -> Result<()> {
+    /// Makes files of all rows that wait.
+    ///
+    /// # Errors
+    /// When the lake cannot be written.
+    pub fn flush_all(&mut self, put: &Put<'_>) -> Result<()> {
         while let Some(day) = self.pending.days.keys().next().copied() {
             self.flush(day, put)?;
         }
@@ -100,9 +133,12 @@ impl Target {
     }
 }
 
-struct Put<'a> {
-    runtime: Handle,
-    run: &'a str,
+/// How files are put into the lake from a thread that may wait, and in whose name.
+pub struct Put<'a> {
+    /// What the thread waits for.
+    pub runtime: Handle,
+    /// The run.
+    pub run: &'a str,
 }
 
 /// An input file on its way.
@@ -142,8 +178,9 @@ impl<'a> Landing<'a> {
         planned: &[Planned],
         gone: Vec<(String, FileRecord)>,
         records: BTreeMap<String, String>,
-        outcome: IngestOutcome,
+        mut outcome: IngestOutcome,
     ) -> Self {
+        outcome.lake.before = rows_of(events.files());
         let inputs = planned.iter().map(|planned| input(planned, job.run)).collect();
         let put = Put { runtime: Handle::current(), run: job.run };
         let (events, rejects) = (Target::new(events), Target::new(rejects));
@@ -187,13 +224,14 @@ impl<'a> Landing<'a> {
     /// When the lake cannot be written, or the ledger of a file does not close.
     pub fn finish(mut self) -> Result<IngestOutcome> {
         self.commit()?;
+        self.outcome.lake.after = rows_of(self.events.table.files());
         Ok(self.outcome)
     }
 
     /// Takes away what was staged and will not be committed.
     pub fn discard(self) {
         for target in [&self.events, &self.rejects] {
-            self.put.runtime.block_on(target.table.discard(&target.staged));
+            self.put.runtime.block_on(target.discard());
         }
     }
 
@@ -265,6 +303,7 @@ impl<'a> Landing<'a> {
             }
             input.record.tally.merge(&tally);
             round.merge(&tally);
+            self.outcome.files.entry(input.landed.clone()).or_default().merge(&tally);
             // With its content: after an undo, other bytes may come by the same name.
             stretches.insert(index, format!("{} {} {} {}", input.landed, input.from, print.consumed, print.hash));
             input.from = print.consumed;

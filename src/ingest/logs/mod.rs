@@ -19,6 +19,7 @@ mod raw;
 mod reader;
 mod record;
 mod rejects;
+mod replay;
 mod scan;
 mod stage;
 mod tail;
@@ -41,11 +42,15 @@ use self::known::{Plan, Planner};
 use self::landing::Landing;
 pub(super) use self::raw::restore;
 use self::reader::{Reader, Segment};
-use self::record::{SOURCE, SourceRecord, Tally};
+pub use self::record::Tally;
+use self::record::{SOURCE, SourceRecord};
 use self::rejects::reason_names;
+pub use self::replay::replay_logs;
 use self::work::{Done, Work};
+use super::books::LakeBooks;
 use super::files::list_files;
 use super::rejects::{REJECT_TABLE, reject_schema};
+use super::replay::finish as finish_replay;
 use crate::config::source::LogSource;
 use crate::date::{BizDate, Slot, Zone};
 use crate::lake::{Lake, TableSpec};
@@ -95,6 +100,10 @@ pub struct IngestOutcome {
     pub last_arrival: Option<BizDate>,
     /// What was odd; it was reported too.
     pub warnings: Vec<String>,
+    /// What became of each file, by landed name.
+    pub files: BTreeMap<String, Tally>,
+    /// The table's rows in the lake.
+    pub lake: LakeBooks,
 }
 
 /// The sizes that decide what is cut where.
@@ -122,6 +131,7 @@ async fn ingest_with(job: &LogsIngest<'_>, sizes: Sizes) -> Result<IngestOutcome
     let events = job.lake.ensure_table(&events_spec(job), job.now_ms).await?;
     let rejects = job.lake.ensure_table(&rejects_spec(), job.now_ms).await?;
     let records = job.lake.records(table).await?;
+    finish_replay(job.lake, table, &records, job.now_ms).await?;
     let reject_records = record::reject_files(&job.lake.records(REJECT_TABLE).await?, table)?;
     let clock = (job.zone, job.now_ms);
     let planner = Planner::new(&files, record::files(&records)?, reject_records, &job.source.limits, clock);

@@ -144,7 +144,10 @@ fn reject_rows(batch: RecordBatch) -> Result<Rows> {
 }
 
 /// The batch without dictionaries: few rows need not carry the values of all others.
-fn plain(batch: &RecordBatch) -> Result<RecordBatch> {
+///
+/// # Errors
+/// When Arrow refuses the columns, which would be a mistake of this module.
+pub fn plain(batch: &RecordBatch) -> Result<RecordBatch> {
     let kind = |field: &Field| match field.data_type() {
         DataType::Dictionary(_, value) => value.as_ref().clone(),
         other => other.clone(),

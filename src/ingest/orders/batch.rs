@@ -21,6 +21,7 @@ use super::tally::Tally;
 use super::{OrdersIngest, TableOutcome};
 use crate::config::source::Delivery;
 use crate::date::{BizDate, Slot};
+use crate::ingest::books::FileBooks;
 use crate::ingest::files::InputFile;
 use crate::lake::{StagedFile, Table};
 
@@ -32,6 +33,8 @@ pub struct Batch<'a> {
     files: Vec<InputFile>,
     records: BTreeMap<String, String>,
     known: BTreeMap<String, FileRecord>,
+    /// Whether the files are read although they are what they were.
+    again: bool,
 }
 
 /// Everything read and staged, ready to be committed.
@@ -74,7 +77,12 @@ impl<'a> Batch<'a> {
         records: BTreeMap<String, String>,
     ) -> Result<Self> {
         let known = record::files(&records).with_context(|| layout.table.clone())?;
-        Ok(Self { job, layout, table, files, records, known })
+        Ok(Self { job, layout, table, files, records, known, again: false })
+    }
+
+    /// The batch, in which files are read again although they are what they were: each takes its own place.
+    pub fn read_again(self) -> Self {
+        Self { again: true, ..self }
     }
 
     /// The table's layout.
@@ -92,11 +100,12 @@ impl<'a> Batch<'a> {
     /// # Errors
     /// When the lake cannot be written. What is wrong with a file is in the result.
     pub fn prepare(self, rejects: &Table, meter: &Meter<'_>, runtime: &Handle) -> Result<Prepared<'a>> {
-        let Self { job, layout, table, files, records, known } = self;
+        let Self { job, layout, table, files, records, known, again } = self;
         let mut taking = Taking {
             job,
             layout,
             files: &files,
+            again,
             meter,
             rows: Landing::new(&table, job.run, runtime),
             rejects: Landing::new(rejects, job.run, runtime),
@@ -170,6 +179,7 @@ struct Taking<'b> {
     job: &'b OrdersIngest<'b>,
     layout: &'b Layout,
     files: &'b [InputFile],
+    again: bool,
     meter: &'b Meter<'b>,
     rows: Landing<'b>,
     rejects: Landing<'b>,
@@ -232,6 +242,9 @@ impl<'b> Taking<'b> {
 
     fn standing(&self, file: &InputFile) -> Result<Standing> {
         let own = self.known.get(&file.relative);
+        if self.again {
+            return Ok(Standing::New { copied_by: None });
+        }
         if is_unchanged(file, own) {
             return Ok(Standing::Unchanged);
         }
@@ -288,7 +301,9 @@ impl<'b> Taking<'b> {
     fn accept(&mut self, file: &InputFile, extract: Extract, rows: Landing<'b>, rejects: Landing<'b>) -> Result<()> {
         let Extract { tally, findings, hash } = extract;
         let shown = file.path.display().to_string();
-        if let Some(before) = self.let_go(&file.relative, file.arrival) {
+        if let Some(before) = self.let_go(&file.relative, file.arrival)
+            && !self.again
+        {
             self.notices.replaced(&shown, before.tally.landed, tally.landed);
         }
         for slot in rows.slots() {
@@ -299,6 +314,13 @@ impl<'b> Taking<'b> {
         self.notices.add(&shown, findings);
         self.outcome.files += 1;
         self.outcome.tally.merge(&tally);
+        self.outcome.extracts.push(FileBooks {
+            file: file.relative.clone(),
+            read: tally.read,
+            landed: tally.landed,
+            unchanged: tally.unchanged,
+            rejected: tally.rows_rejected(),
+        });
         let run = self.job.run.to_owned();
         let (arrival, rejected) = (file.arrival, tally.rejected.clone());
         self.loaded.insert(file.relative.clone(), RejectRecord { arrival, hash: hash.clone(), rejected, run });

@@ -19,11 +19,11 @@ use serde_json::{Map, Value};
 use super::OrdersIngest;
 use super::batch::Prepared;
 use super::keys::Keys;
-use super::landing::{conform, without_rows};
+use super::landing::without_rows;
 use super::layout::Layout;
 use super::record::{entry, find};
 use crate::date::Slot;
-use crate::lake::{Commit, FileRef, StagedFile, Table, TableSpec, encode_parquet, read_batches, read_columns};
+use crate::lake::{Commit, FileRef, StagedFile, Table, TableSpec, conform, encode_parquet, read_batches, read_columns};
 
 /// The table of tombstones of every source's tables.
 pub const DELETED_TABLE: &str = "ods_deleted";

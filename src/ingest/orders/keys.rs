@@ -11,11 +11,11 @@ use arrow::datatypes::{Decimal128Type, Int32Type, Int64Type, Schema, SchemaRef, 
 use chrono::DateTime;
 use xxhash_rust::xxh3::Xxh3;
 
-use super::landing::conform;
 use super::layout::Layout;
 use super::tally::Amount;
 use super::value::Value;
 use crate::config::source::ColumnType;
+use crate::lake::conform;
 
 /// The key columns of a table.
 #[derive(Clone, Debug)]

@@ -6,15 +6,14 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use anyhow::Result;
-use arrow::array::{Array, ArrayRef, BooleanArray, RecordBatch, new_null_array};
-use arrow::compute::{cast, filter_record_batch, not};
-use arrow::datatypes::SchemaRef;
+use arrow::array::{BooleanArray, RecordBatch};
+use arrow::compute::{filter_record_batch, not};
 use tokio::runtime::Handle;
 
 use super::rows::staged;
 use super::versions::LastVersions;
 use crate::date::Slot;
-use crate::lake::{FileRef, StagedFile, Table, encode_parquet, read_batches};
+use crate::lake::{FileRef, StagedFile, Table, conform, encode_parquet, read_batches};
 
 /// Rows and bytes that wait in memory before they become files.
 const PENDING_ROWS: usize = 500_000;
@@ -169,23 +168,4 @@ pub async fn without_rows(
         }
     }
     Ok((adds, removes))
-}
-
-/// A batch with the table's columns of today: those it lacks are NULL.
-///
-/// # Errors
-/// When a column has become of a type that its values cannot become.
-pub fn conform(batch: &RecordBatch, schema: &SchemaRef) -> Result<RecordBatch> {
-    if batch.schema_ref().fields() == schema.fields() {
-        return Ok(batch.clone());
-    }
-    let column = |name: &str, kind| -> Result<ArrayRef> {
-        match batch.column_by_name(name) {
-            Some(column) if column.data_type() == kind => Ok(column.clone()),
-            Some(column) => Ok(cast(column, kind)?),
-            None => Ok(new_null_array(kind, batch.num_rows())),
-        }
-    };
-    let columns = schema.fields().iter().map(|f| column(f.name(), f.data_type())).collect::<Result<Vec<_>>>()?;
-    Ok(RecordBatch::try_new(schema.clone(), columns)?)
 }

@@ -20,6 +20,7 @@ mod notices;
 mod publish;
 mod raw;
 mod record;
+mod replay;
 mod rows;
 mod tally;
 #[cfg(test)]
@@ -43,9 +44,12 @@ use self::layout::Layout;
 pub use self::mysql::examine_table;
 use self::publish::publish;
 pub(super) use self::raw::restore;
+pub use self::replay::replay_orders;
 pub use self::tally::{Amount, MoneySum, Tally};
+use super::books::{FileBooks, LakeBooks};
 use super::files::{InputFile, list_files};
 use super::rejects::{REJECT_TABLE, reject_schema};
+use super::replay::finish as finish_replay;
 use crate::config::Reading;
 use crate::config::source::{SourceTable, TableSource};
 use crate::date::{BizDate, DateRange, Slot, Zone};
@@ -124,6 +128,13 @@ pub struct TableOutcome {
     pub slots: BTreeSet<Slot>,
     /// The latest arrival date of any file taken so far.
     pub last_arrival: Option<BizDate>,
+    /// What became of each extract.
+    pub extracts: Vec<FileBooks>,
+    /// The table's rows in the lake.
+    pub lake: LakeBooks,
+    /// What the money columns of the rows that landed add up to in the lake; nothing where that is not known, since rows
+    /// came that had landed before.
+    pub sums_in_lake: BTreeMap<String, Amount>,
 }
 
 impl OrdersOutcome {
@@ -178,6 +189,7 @@ async fn ingest_folder(job: &OrdersIngest<'_>, root: &Path) -> Result<OrdersOutc
     for layout in &layouts {
         let table = ensure(job, layout).await?;
         let records = job.lake.records(&layout.table).await?;
+        finish_replay(job.lake, &layout.table, &records, job.now_ms).await?;
         batches.push(Batch::new(job, layout, table, files.remove(&layout.name).unwrap_or_default(), records)?);
     }
     let rejects = ensure_rejects(job).await?;

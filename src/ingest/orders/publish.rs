@@ -8,7 +8,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use anyhow::{Context, Result};
 use arrow::array::{ArrayRef, AsArray, BooleanArray, RecordBatch};
 use arrow::compute::or;
-use arrow::datatypes::Date32Type;
+use arrow::datatypes::{DataType, Date32Type};
 
 use super::batch::Prepared;
 use super::deleted::{DELETED, Deleted, publish_deleted};
@@ -16,10 +16,12 @@ use super::landing::without_rows;
 use super::record::{
     RejectRecord, SOURCE, SlotRecord, SourceRecord, entry, file_domain, find, reject_domain, slot_domain,
 };
-use super::{OrdersIngest, TableOutcome};
+use super::{Amount, OrdersIngest, TableOutcome};
 use crate::config::source::Delivery;
 use crate::date::{BizDate, Slot};
+use crate::ingest::books::{LakeBooks, rows_of, sums_of};
 use crate::ingest::rejects::REJECT_TABLE;
+use crate::ingest::replay::{self, Exchange, REPLAY};
 use crate::lake::{Commit, FileRef, StagedFile, Table};
 
 /// How often a commit to the table of all sources' rejects is tried when others commit to it as well.
@@ -37,7 +39,30 @@ pub async fn publish(job: &OrdersIngest<'_>, prepared: Prepared<'_>) -> Result<T
         return Ok(prepared.outcome);
     }
     publish_rejects(job, &prepared).await?;
-    publish_rows(job, prepared).await
+    publish_rows(job, prepared, "ingest").await
+}
+
+/// Commits what extracts brought that were read again for the sake of their rejects: the rows first, with the record of
+/// what is to change among the rejects. These files are known, so that nobody would read them again after a crash.
+///
+/// # Errors
+/// When the lake cannot be read or written.
+pub async fn publish_replay(job: &OrdersIngest<'_>, mut prepared: Prepared<'_>) -> Result<TableOutcome> {
+    prepared.check_ledger()?;
+    let name = prepared.layout.table.clone();
+    let missing = || format!("{REJECT_TABLE} is gone");
+    let rejects = job.lake.table(REJECT_TABLE).await?.with_context(missing)?;
+    let commit = reject_commit(job, &prepared, &rejects).await?.unwrap_or_default();
+    let exchange = Exchange {
+        run: job.run.to_owned(),
+        adds: commit.adds,
+        removes: commit.removes.into_iter().map(|file| file.path).collect(),
+        records: commit.records,
+    };
+    prepared.more_records.push(entry(REPLAY.to_owned(), &exchange)?);
+    let outcome = publish_rows(job, prepared, "replay").await?;
+    replay::make(job.lake, &name, exchange, job.now_ms).await?;
+    Ok(outcome)
 }
 
 async fn publish_rejects(job: &OrdersIngest<'_>, prepared: &Prepared<'_>) -> Result<()> {
@@ -94,7 +119,7 @@ async fn reject_commit(job: &OrdersIngest<'_>, prepared: &Prepared<'_>, table: &
     Ok(Some(Commit { adds, removes, records, run: job.run.to_owned(), operation: "ingest", now_ms: job.now_ms }))
 }
 
-async fn publish_rows(job: &OrdersIngest<'_>, prepared: Prepared<'_>) -> Result<TableOutcome> {
+async fn publish_rows(job: &OrdersIngest<'_>, prepared: Prepared<'_>, operation: &'static str) -> Result<TableOutcome> {
     let Prepared {
         layout,
         mut table,
@@ -122,11 +147,22 @@ async fn publish_rows(job: &OrdersIngest<'_>, prepared: Prepared<'_>) -> Result<
     };
     let (mut adds, removes) = without_rows(&table, job.run, may_hold, leaves).await?;
     let left = removes.iter().map(|f| f.rows).sum::<u64>() - adds.iter().map(|f: &StagedFile| f.rows).sum::<u64>();
+    outcome.lake = LakeBooks { before: rows_of(table.files()), left, after: 0 };
     outcome.replaced = left.saturating_sub(deleted.as_ref().map_or(0, Deleted::rows));
     for file in &removes {
         let gone = leaving.values().map(|hash| format!("-{hash}"));
         let gone = gone.chain(deleted.as_ref().map(Deleted::name));
         touched.entry(file.slot).or_default().extend(gone);
+    }
+    if outcome.tally.unchanged == 0 {
+        // An amount that is masked lands as text, and adds up to nothing.
+        let is_money = |name: &&str| {
+            let field = layout.file_schema.field_with_name(name);
+            field.is_ok_and(|field| matches!(field.data_type(), DataType::Decimal128(..)))
+        };
+        let columns: Vec<&str> = outcome.tally.sums.keys().map(String::as_str).filter(is_money).collect();
+        let sums = sums_of(&table, &rows, &columns).await?;
+        outcome.sums_in_lake = sums.into_iter().map(|(column, sum)| (column, Amount(sum))).collect();
     }
     adds.extend(rows);
     let mut records = more_records;
@@ -154,7 +190,8 @@ async fn publish_rows(job: &OrdersIngest<'_>, prepared: Prepared<'_>) -> Result<
         records.push(entry(SOURCE.to_owned(), &SourceRecord { last_arrival })?);
     }
     let run = job.run.to_owned();
-    table.commit(Commit { adds, removes, records, run, operation: "ingest", now_ms: job.now_ms }).await?;
+    table.commit(Commit { adds, removes, records, run, operation, now_ms: job.now_ms }).await?;
+    outcome.lake.after = rows_of(table.files());
     Ok(outcome)
 }
 

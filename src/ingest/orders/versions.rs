@@ -14,10 +14,9 @@ use arrow::row::{RowConverter, SortField};
 use tokio::runtime::Handle;
 use xxhash_rust::xxh3::xxh3_128;
 
-use super::landing::conform;
 use super::layout::Layout;
 use crate::date::Slot;
-use crate::lake::{Table, read_batches};
+use crate::lake::{Table, conform, read_batches};
 
 /// The columns that say where a row came from.
 const ORIGIN: [&str; 3] = ["arrival_dt", "file", "row_number"];

@@ -2,6 +2,7 @@
 
 mod identity;
 mod interruptions;
+mod second_chances;
 
 use std::collections::BTreeMap;
 use std::fs;

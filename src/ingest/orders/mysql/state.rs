@@ -22,6 +22,7 @@ use crate::ingest::orders::tally::Tally;
 use crate::ingest::orders::value::MICROS_A_DAY;
 use crate::ingest::orders::{Extraction, OrdersIngest, TableOutcome};
 use crate::ingest::rejects::REJECT_TABLE;
+use crate::ingest::replay::finish as finish_replay;
 use crate::lake::Table;
 use crate::mysql::SessionZone;
 
@@ -88,6 +89,7 @@ impl Past {
     /// When the lake cannot be read.
     pub async fn read(job: &OrdersIngest<'_>, layout: &Layout) -> Result<Self> {
         let records = job.lake.records(&layout.table).await?;
+        finish_replay(job.lake, &layout.table, &records, job.now_ms).await?;
         let files = record::files(&records)?;
         let state = find::<State>(&records, STATE)?.unwrap_or_default();
         let last_arrival = find::<SourceRecord>(&records, SOURCE)?.map(|source| source.last_arrival);

@@ -4,6 +4,7 @@ mod csv_extracts;
 mod csv_records;
 mod landing;
 mod parquet_extracts;
+mod second_chances;
 mod shop;
 
 use arrow::array::{Array, ArrayRef, AsArray, RecordBatch};

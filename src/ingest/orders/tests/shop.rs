@@ -10,7 +10,8 @@ use tempfile::TempDir;
 
 use super::{cell, shop};
 use crate::config::source::TableSource;
-use crate::ingest::orders::{OrdersIngest, OrdersOutcome, Origin, ingest_orders};
+use crate::ingest::orders::{OrdersIngest, OrdersOutcome, Origin, ingest_orders, replay_orders};
+use crate::ingest::replay::{Replayed, Wanted};
 use crate::lake::{Lake, read_batches};
 use crate::progress::{Event, Reporter};
 
@@ -95,6 +96,24 @@ impl Shop {
             _ => None,
         });
         (outcome, warnings.collect())
+    }
+
+    /// Gives rejects another chance.
+    pub async fn replay(&self, wanted: &Wanted) -> Vec<Replayed> {
+        self.runs.set(self.runs.get() + 1);
+        let (lake, run) = (self.lake(), format!("r{}", self.runs.get()));
+        let job = OrdersIngest {
+            lake: &lake,
+            name: "orders",
+            source: &self.source,
+            origin: Origin::Folder(self.extracts.path()),
+            zone: "Asia/Shanghai".parse().unwrap(),
+            run: &run,
+            now_ms: 1_767_600_000_000,
+            threads: 2,
+            reporter: &Told::default(),
+        };
+        replay_orders(&job, wanted).await.unwrap()
     }
 
     /// All rows of a table as text, sorted: `dt: values`.
