@@ -27,12 +27,14 @@ use crate::date::Zone;
 const LOGIN_TIMEOUT: Duration = Duration::from_secs(20);
 
 /// What every session is set to; the server's own defaults differ from one to the next.
-const SETTINGS: [&str; 4] = [
+const SETTINGS: [&str; 5] = [
     "set names utf8mb4",
     "set session transaction isolation level repeatable read",
     // Strict: what does not fit is an error and never a shortened value.
     "set session sql_mode = 'STRICT_ALL_TABLES,NO_ZERO_IN_DATE,NO_ZERO_DATE,ERROR_FOR_DIVISION_BY_ZERO,\
      NO_ENGINE_SUBSTITUTION'",
+    // Numbers, not `default`, which is what the server's own settings are.
+    "set session sql_select_limit = 18446744073709551615, sql_safe_updates = 0, autocommit = 1",
     // We read as fast as we can encode, and write as fast as we compute; neither is a reason to be cut off.
     "set session net_write_timeout = 3600, net_read_timeout = 3600, wait_timeout = 28800",
 ];
