@@ -252,7 +252,7 @@ fn given(found: &str) -> &str {
     }
 }
 
-/// A setting as text: a string, or an integer or a date written without quotes.
+/// A setting as text: a string, or an integer, a date or a truth value written without quotes.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Text(pub(super) String);
 
@@ -270,6 +270,9 @@ impl<'de> Deserialize<'de> for Text {
             }
             fn visit_i64<E>(self, number: i64) -> Result<Text, E> {
                 Ok(Text(number.to_string()))
+            }
+            fn visit_bool<E>(self, yes: bool) -> Result<Text, E> {
+                Ok(Text(yes.to_string()))
             }
             // TOML's dates come as a map with one entry of toml's own.
             fn visit_map<A: serde::de::MapAccess<'de>>(self, map: A) -> Result<Text, A::Error> {

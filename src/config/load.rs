@@ -82,6 +82,7 @@ struct Export {
     password_file: Option<String>,
     tls: Option<Tls>,
     tls_ca: Option<Spanned<String>>,
+    load_data: Option<Spanned<Text>>,
 }
 
 #[derive(Default, Deserialize)]
@@ -279,13 +280,16 @@ fn export_target(document: &Document<'_>, export: &Export, root: &Path) -> Resul
     match document.parsed(&export.url, |url| ExportTarget::parse(url, root))? {
         ExportTarget::Mysql(database) => {
             let guards = (export.password_file.as_deref(), export.tls, export.tls_ca.as_ref());
-            Ok(ExportTarget::Mysql(Box::new(guarded(document, *database, root, guards)?)))
+            let place = guarded(document, *database, root, guards)?;
+            let load_data = export.load_data.as_ref().map(|text| document.parsed(text, |text| parse_truth(&text.0)));
+            Ok(ExportTarget::Mysql(Box::new(MysqlPlace { load_data: load_data.transpose()?.unwrap_or(true), ..place })))
         }
         file => {
             let given = [
                 ("password_file", export.password_file.is_some()),
                 ("tls", export.tls.is_some()),
                 ("tls_ca", export.tls_ca.is_some()),
+                ("load_data", export.load_data.is_some()),
             ];
             match given.into_iter().find(|(_, is_given)| *is_given) {
                 None => Ok(file),
@@ -323,6 +327,10 @@ fn reading(document: &Document<'_>, place: &Place) -> Result<Reading> {
         reading.silence = document.parsed(text, |text| parse_duration(text))?.max(Duration::from_secs(1));
     }
     Ok(reading)
+}
+
+fn parse_truth(text: &str) -> Result<bool> {
+    text.parse().map_err(|_| Error::msg(format!("`{text}` is neither true nor false")))
 }
 
 fn parse_count(text: &str, least: usize, most: usize) -> Result<usize> {

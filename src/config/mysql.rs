@@ -54,6 +54,8 @@ pub struct MysqlPlace {
     pub tls: Tls,
     /// `tls_ca`: the authority that the server's certificate must be by, a PEM file.
     pub tls_ca: Option<PathBuf>,
+    /// `load_data`: whether LOAD DATA LOCAL may be tried; otherwise rows go by INSERTs.
+    pub load_data: bool,
 }
 
 impl MysqlPlace {
@@ -97,6 +99,7 @@ impl MysqlPlace {
             password_file: None,
             tls: Tls::Off,
             tls_ca: None,
+            load_data: true,
         })
     }
 

@@ -92,11 +92,12 @@ fn message_of(error: &ServerError) -> String {
     }
 }
 
-/// Lock wait time-out, deadlock, shut-down, lost or too many connections, a table that changed under a snapshot.
+/// Lock wait time-out, deadlock, shut-down, lost or too many connections, a row or a table that changed under a snapshot.
 fn transient_codes(code: u16) -> bool {
     matches!(
         code,
-        1040 | 1053 | 1077 | 1078 | 1152 | 1158..=1161 | 1184 | 1203 | 1205 | 1213 | 1412 | 1927 | 2006 | 2013 | 4031
+        1020 | 1040 | 1053 | 1077 | 1078 | 1152 | 1158
+            ..=1161 | 1184 | 1203 | 1205 | 1213 | 1412 | 1927 | 2006 | 2013 | 4031
     )
 }
 
@@ -177,7 +178,9 @@ fn of_tls(place: &MysqlPlace, at: &str, what: &str) -> Told {
         Tls::Verify if what.contains("Expired") => "renew the server's certificate, or mend the clock of this machine",
         _ => "does the server speak TLS 1.2 or later?",
     };
-    (format!("{at}: TLS failed: {what}"), None, false, Some(hint.to_owned()))
+    // A certificate stays wrong. A record that comes broken is a broken connection: it may come in the place of any answer.
+    let stays = ["certificate", "incompatible", "HandshakeFailure", "ProtocolVersion"].iter().any(|m| what.contains(m));
+    (format!("{at}: TLS failed: {what}"), None, !stays, Some(hint.to_owned()))
 }
 
 fn of_driver(at: &str, error: &DriverError) -> Told {
@@ -253,11 +256,21 @@ mod tests {
     }
 
     #[test]
+    fn a_broken_record_of_tls_is_a_broken_connection_and_a_wrong_certificate_stays_wrong() {
+        let transient = |error: rustls::Error| {
+            let io = std::io::Error::new(ErrorKind::InvalidData, error);
+            is_transient(&explain(&place(), mysql_async::Error::Io(io.into())))
+        };
+        assert!(transient(rustls::Error::DecryptError));
+        assert!(!transient(rustls::Error::InvalidCertificate(rustls::CertificateError::UnknownIssuer)));
+    }
+
+    #[test]
     fn only_what_may_go_well_another_time_is_transient() {
         let transient = |code| {
             let error = ServerError { code, message: String::new(), state: String::new() };
             is_transient(&explain(&place(), error.into()).context("more"))
         };
-        assert!(transient(1213) && transient(1205) && !transient(1146) && !transient(1045));
+        assert!(transient(1213) && transient(1205) && transient(1020) && !transient(1146) && !transient(1045));
     }
 }

@@ -40,8 +40,8 @@ const SETTINGS: [&str; 5] = [
     "set session sql_mode = 'STRICT_ALL_TABLES,NO_ZERO_IN_DATE,NO_ZERO_DATE,ERROR_FOR_DIVISION_BY_ZERO,\
      NO_ENGINE_SUBSTITUTION'",
     UNHURRIED,
-    // Not `default`, which is what the server is set to.
-    "set session sql_select_limit = 18446744073709551615",
+    // Numbers, not `default`, which is what the server's own settings are.
+    "set session sql_select_limit = 18446744073709551615, sql_safe_updates = 0, autocommit = 1",
 ];
 
 /// We read as fast as we can encode, and write as fast as we compute; neither is a reason to be cut off.

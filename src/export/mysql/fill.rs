@@ -39,6 +39,13 @@ const PACKET_MARGIN: usize = 1024;
 /// What servers say that do not allow LOAD DATA LOCAL, whatever their settings promise.
 const NO_LOCAL: [u16; 4] = [1148, 2068, 3948, 4166];
 
+/// What stands between us and a server may have numbers of its own for it: ProxySQL says 1047, `Unsupported 'LOAD DATA LOCAL
+/// INFILE' command`.
+const NO_LOCAL_WORDS: [&str; 3] = ["load data", "local infile", "local_infile"];
+
+/// A server's word for a command that it does not know.
+const UNKNOWN_COMMAND: u16 = 1047;
+
 /// Rows and checksum of every partition written.
 pub type Sums = BTreeMap<Slot, Sum>;
 
@@ -57,7 +64,7 @@ pub async fn fill(
     if rows == 0 {
         return Ok(Sums::new());
     }
-    if *may_load && target.facts.local_infile {
+    if *may_load && target.facts.local_infile && target.session.place().load_data {
         let loaded = load(target, engine, work, slots).await;
         match loaded {
             Err(error) if is_forbidden(&error) => *may_load = false,
@@ -68,7 +75,10 @@ pub async fn fill(
 }
 
 fn is_forbidden(error: &anyhow::Error) -> bool {
-    find::<ServerFailure>(error).and_then(|failure| failure.code).is_some_and(|code| NO_LOCAL.contains(&code))
+    let Some(ServerFailure { message, code: Some(code), .. }) = find::<ServerFailure>(error) else { return false };
+    let message = message.to_lowercase();
+    let is_named = NO_LOCAL_WORDS.iter().any(|words| message.contains(words));
+    NO_LOCAL.contains(code) || (*code == UNKNOWN_COMMAND && is_named)
 }
 
 /// One LOAD DATA for all of the partitions, fed from memory.
@@ -286,5 +296,21 @@ fn flush(sums: &mut Sums, part: Option<(Slot, Sum)>) {
         let sum = sums.entry(slot).or_default();
         sum.rows += part.rows;
         sum.sum = sum.sum.wrapping_add(part.sum);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn load_data_is_forbidden_by_a_servers_number_or_a_proxys_words() {
+        let said = |code, message: &str| {
+            let failure = ServerFailure { message: message.to_owned(), code: Some(code), transient: false };
+            is_forbidden(&anyhow::Error::new(failure).context("export app_day"))
+        };
+        assert!(said(3948, "Loading local data is disabled"));
+        assert!(said(1047, "Unsupported 'LOAD DATA LOCAL INFILE' command (error 1047)"));
+        assert!(!said(1047, "Unknown command") && !said(1054, "Unknown column in LOAD DATA"));
     }
 }
