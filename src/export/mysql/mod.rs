@@ -12,6 +12,7 @@ mod ddl;
 mod fill;
 mod plan;
 mod records;
+mod spell;
 mod target;
 mod text;
 mod types;
