@@ -10,7 +10,7 @@ use std::collections::BTreeMap;
 
 use server::{CANARY, Database};
 use shop::Shop;
-use warehouse::{DAYS, Warehouse, state};
+use warehouse::{DAYS, MANY, Warehouse, state};
 
 /// The rows of a table of a target, by column, as text that is the same for both kinds of target.
 type Rows = Vec<BTreeMap<String, String>>;
@@ -326,12 +326,7 @@ fn a_large_table_is_verified_while_it_is_written() {
     let database = Database::new("large");
     let warehouse = Warehouse::of(1, &database.url());
     // Portions of three days each: each is summed up by a second session while the next is written.
-    let sql = "-- Numbers of the day.\n--\n-- grain:  dt, n\n-- check:  n >= 0\n-- export: metrics\n\nwith some as (\n    \
-               select row_number() over (order by file, byte_offset, element) - 1 as n\n    from dwd_event\n    where dt = \
-               $dt\n    limit 20\n),\n\nsixteen as (\n    select n from some where n < 16\n)\n\nselect\n    $dt as dt, -- \
-               business day\n    a.n + 16 * b.n + 256 * c.n + 4096 * d.n as n, -- a number\n    'some text' as text -- a \
-               text\nfrom sixteen as a\ncross join sixteen as b\ncross join sixteen as c\ncross join sixteen as d\n";
-    std::fs::write(warehouse.path().join("sql/app/app_many.sql"), sql).expect("writes");
+    warehouse.write_model("app_many", MANY);
     warehouse.succeeds(&["build", "app_many"]);
     warehouse.succeeds(&["export", "app_many"]);
     let counted = database.root("select count(*), count(distinct dt), max(n) from app_many");

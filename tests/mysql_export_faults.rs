@@ -2,6 +2,8 @@
 //! locks, small packets, a full disk, wrong logins. Before the next run the target has its old or its new state, after it
 //! the lake's.
 
+#[path = "server/garbler.rs"]
+mod garbler;
 #[path = "server/own.rs"]
 mod own;
 #[path = "server/proxy.rs"]
@@ -17,10 +19,11 @@ use std::sync::{Arc, Mutex};
 use std::thread;
 use std::time::Duration;
 
+use garbler::Garbler;
 use own::OwnServer;
 use proxy::{At, Cut, Proxy};
 use server::Database;
-use warehouse::{Warehouse, said, state};
+use warehouse::{MANY, Warehouse, said, state};
 
 /// Every packet when time does not matter, a few of them otherwise.
 fn packets(count: usize, few: usize) -> Vec<usize> {
@@ -247,9 +250,13 @@ fn while_a_reader_holds_a_table_that_is_made_anew_all_tells_of_the_old_one() {
             scope.spawn(|| database.root("start transaction; select min(dt) from app_visitor; select sleep(60)"));
         let session = until(sleeper);
         let export = scope.spawn(|| change.new.runs(&["export"]));
-        until("select run from strata_run where to_rename = 'app_visitor'");
+        until("select run from strata_run where to_rename = 'app_day,app_visitor'");
         let (now, generation) = (database.root(told), database.root("select distinct generation from app_visitor"));
         assert_eq!((now, generation.trim()), (run, "1"), "the rows that can be read, and what is told of them");
+        let other = database.root("select distinct generation from app_day");
+        assert_eq!(other.trim(), "1", "all tables of the run change hands together");
+        let told = database.root("select count(distinct run) from strata_export");
+        assert_eq!(told.trim(), "1", "and are told of together");
         database.root(&format!("kill query {session}"));
         let (code, said) = export.join().expect("ends");
         assert_eq!(code, 0, "{said}");
@@ -273,6 +280,46 @@ fn a_lost_answer_to_commit_is_looked_up_and_not_guessed() {
         assert_eq!((proxy.cuts(), count.trim()), (1, loads.to_string().as_str()), "{cut:?}: {said}");
         assert!(said.contains("again in 1 s"), "{said}");
         assert_eq!(state(&database), change.new_state);
+    }
+}
+
+#[test]
+fn an_answer_that_comes_garbled_through_tls_is_no_refusal() {
+    let database = Database::new("garbled");
+    let change = Change::of(&database, database.port());
+    let through = |port: u16| {
+        let url = format!("{}\"\ntls = \"encrypt\" #", database.url_by(port));
+        change.new.export_to(&[("metrics", &url)]);
+    };
+    let counter = Garbler::new(database.port(), usize::MAX);
+    change.old.succeeds(&["export"]);
+    through(counter.port);
+    change.new.succeeds(&["export"]);
+    let records = counter.seen();
+    assert!(records > 20, "{records}");
+    // COMMIT is one of the last, and followed by a look for tables to rename and a good-bye.
+    for k in records - 6..=records {
+        let garbler = Garbler::new(database.port(), k);
+        change.old.succeeds(&["export"]);
+        through(garbler.port);
+        let (code, said) = change.new.runs(&["export"]);
+        assert_eq!(code, 0, "record {k}: {said}");
+        assert_eq!(state(&database), change.new_state, "record {k}");
+    }
+}
+
+#[test]
+fn a_witness_that_is_cut_off_is_done_without_or_the_export_begins_anew() {
+    let database = Database::new("witness");
+    let warehouse = Warehouse::of(1, &database.url());
+    warehouse.write_model("app_many", MANY);
+    warehouse.succeeds(&["build", "app_many"]);
+    for (text, is_told) in [("read uncommitted", false), ("select cast(dt as char), count(*)", true)] {
+        let proxy = Proxy::new(database.port(), At::Text(text), Cut::Before, || ());
+        warehouse.export_to(&[("metrics", &database.url_by(proxy.port))]);
+        let said = warehouse.succeeds(&["export", "app_many", "--force"]);
+        assert_eq!((proxy.cuts(), said.contains("again in 1 s")), (1, is_told), "{text}: {said}");
+        assert!(warehouse.succeeds(&["export", "app_many", "--verify"]).contains("all as in the lake"), "{text}");
     }
 }
 

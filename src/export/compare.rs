@@ -3,8 +3,8 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 
-use super::ExportTable;
 use super::changes::{slot_text, version_text};
+use super::{ExportTable, METADATA_TABLE};
 use crate::progress::{count, counted};
 
 /// The content of a partition: rows, and a checksum as 16 hexadecimal digits.
@@ -37,6 +37,13 @@ pub enum Unlike {
     Extra(Content),
     /// The rows are the same, but are recorded as another version of them, or not at all.
     Record,
+    /// The rows are the same, but are recorded as so many, with such a checksum.
+    Told {
+        /// What the record says.
+        told: Content,
+        /// What is there.
+        target: Content,
+    },
 }
 
 impl fmt::Display for Difference {
@@ -54,6 +61,14 @@ impl fmt::Display for Difference {
             Unlike::Missing(lake) => write!(f, "missing, the lake has {}", counted(lake.0, "row")),
             Unlike::Extra(target) => write!(f, "{} that the lake has not", counted(target.0, "row")),
             Unlike::Record => f.write_str("the rows of the lake, recorded as another version"),
+            Unlike::Told { told, target } => write!(
+                f,
+                "the rows of the lake, but {METADATA_TABLE} tells of {} with checksum {}, and there are {} with {}",
+                counted(told.0, "row"),
+                told.1,
+                count(target.0),
+                target.1
+            ),
         }
     }
 }
@@ -65,8 +80,17 @@ pub struct Found {
     pub target: BTreeMap<String, Content>,
     /// The same of the lake, by the same checksum; partitions without rows may be left out.
     pub lake: BTreeMap<String, Content>,
-    /// The version that the target records of each partition.
-    pub recorded: BTreeMap<String, String>,
+    /// What the target records of each partition.
+    pub recorded: BTreeMap<String, Told>,
+}
+
+/// What a target records of a partition.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Told {
+    /// The version of its content.
+    pub version: String,
+    /// Its rows and checksum.
+    pub content: Content,
 }
 
 /// The partitions of a table that differ.
@@ -85,12 +109,22 @@ fn unlike(table: &str, versions: &BTreeMap<String, String>, found: &Found) -> Ve
             }
             (None, Some(lake)) => Unlike::Missing(lake.clone()),
             (Some(target), None) => Unlike::Extra(target.clone()),
-            _ if found.recorded.get(day) != versions.get(day) => Unlike::Record,
-            _ => return None,
+            (target, _) => match found.recorded.get(day) {
+                told if told.map(|told| &told.version) != versions.get(day) => Unlike::Record,
+                Some(told) if told.content != target.cloned().unwrap_or_else(nothing) => {
+                    Unlike::Told { told: told.content.clone(), target: target.cloned().unwrap_or_else(nothing) }
+                }
+                _ => return None,
+            },
         };
         Some(Difference { table: table.to_owned(), dt: day.clone(), kind })
     });
     differ.collect()
+}
+
+/// The content of a partition without rows.
+fn nothing() -> Content {
+    (0, format!("{:016x}", 0))
 }
 
 #[cfg(test)]
@@ -106,11 +140,33 @@ mod tests {
             days.iter().map(|(day, version)| ((*day).to_owned(), (*version).to_owned())).collect()
         };
         let found = Found {
-            target: content(&[("1", 3, "a"), ("2", 3, "b"), ("3", 2, "c"), ("5", 1, "e"), ("6", 1, "f")]),
-            lake: content(&[("1", 3, "a"), ("2", 3, "x"), ("3", 4, "y"), ("4", 1, "d"), ("6", 1, "f")]),
-            recorded: versions(&[("1", "v"), ("2", "v"), ("3", "v"), ("5", "v"), ("6", "w"), ("7", "v")]),
+            target: content(&[
+                ("1", 3, "a"),
+                ("2", 3, "b"),
+                ("3", 2, "c"),
+                ("5", 1, "e"),
+                ("6", 1, "f"),
+                ("8", 1, "h"),
+            ]),
+            lake: content(&[("1", 3, "a"), ("2", 3, "x"), ("3", 4, "y"), ("4", 1, "d"), ("6", 1, "f"), ("8", 1, "h")]),
+            recorded: versions(&[
+                ("1", "v"),
+                ("2", "v"),
+                ("3", "v"),
+                ("5", "v"),
+                ("6", "w"),
+                ("7", "v"),
+                ("8", "v"),
+                ("9", "v"),
+            ])
+            .into_iter()
+            .map(|(day, version)| {
+                let content = if day == "1" { (3, "a".to_owned()) } else { nothing() };
+                (day, Told { version, content })
+            })
+            .collect(),
         };
-        let wanted = versions(&[("1", "v"), ("2", "v"), ("3", "v"), ("4", "v"), ("6", "v")]);
+        let wanted = versions(&[("1", "v"), ("2", "v"), ("3", "v"), ("4", "v"), ("6", "v"), ("8", "v"), ("9", "v")]);
         let told: Vec<String> = unlike("t", &wanted, &found).iter().map(ToString::to_string).collect();
         assert_eq!(
             told,
@@ -121,6 +177,8 @@ mod tests {
                 "t dt=5: 1 row that the lake has not",
                 "t dt=6: the rows of the lake, recorded as another version",
                 "t dt=7: the rows of the lake, recorded as another version",
+                "t dt=8: the rows of the lake, but strata_export tells of 0 rows with checksum 0000000000000000, and there are 1 \
+                 with h",
             ]
         );
     }

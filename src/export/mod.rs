@@ -43,8 +43,8 @@ pub const COLUMNS_TABLE: &str = "strata_column";
 pub struct ExportTable {
     /// The snapshot to export.
     pub table: Table,
-    /// Its key: the model's grain.
-    pub key: Vec<String>,
+    /// What its rows are told apart by.
+    pub key: Key,
     /// What a row is.
     pub description: String,
     /// What its columns mean, by name.
@@ -55,7 +55,29 @@ pub struct ExportTable {
     pub forced: BTreeSet<Slot>,
 }
 
+/// What the rows of a table are told apart by.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Key {
+    /// The grain of the model that made them.
+    Grain(Vec<String>),
+    /// An earlier model made them, or some of them, and the lake keeps no grain: the key that a target has stays. This is
+    /// the grain of the model now, for a target that has no table.
+    Earlier(Vec<String>),
+}
+
 impl ExportTable {
+    /// The columns of the key beside the one that a target has; none where no key is known to hold.
+    fn key_beside(&self, present: &[String]) -> Vec<String> {
+        let has = |key: &&[String]| {
+            let schema = self.table.schema();
+            !key.is_empty() && key.iter().all(|column| schema.column_with_name(column).is_some())
+        };
+        match &self.key {
+            Key::Grain(grain) => grain.clone(),
+            Key::Earlier(grain) => [present, grain].into_iter().find(has).map(<[String]>::to_vec).unwrap_or_default(),
+        }
+    }
+
     /// What a column means, on one line.
     fn meaning(&self, column: &str) -> String {
         one_line(self.comments.get(column).map_or("", String::as_str))

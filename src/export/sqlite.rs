@@ -114,7 +114,9 @@ fn migrate(transaction: &Transaction<'_>, table: &ExportTable) -> Result<bool> {
     drop(statement);
     let mut key: Vec<(u32, &str)> = present.iter().filter(|c| c.2 > 0).map(|c| (c.2, c.0.as_str())).collect();
     key.sort_unstable();
-    let same_key = key.iter().map(|k| k.1).eq(table.key.iter().map(String::as_str));
+    let present_key: Vec<String> = key.iter().map(|k| k.1.to_owned()).collect();
+    let wanted_key = table.key_beside(&present_key);
+    let same_key = present_key == wanted_key;
     let kept = present.iter().zip(&wanted).all(|(have, want)| have.0 == want.0 && have.1 == want.1);
     if !present.is_empty() && same_key && kept && present.len() <= wanted.len() {
         let added = &wanted[present.len()..];
@@ -126,25 +128,26 @@ fn migrate(transaction: &Transaction<'_>, table: &ExportTable) -> Result<bool> {
     }
     transaction.execute(&format!("drop table if exists {}", identifier(name)), [])?;
     transaction.execute(&format!("delete from {METADATA_TABLE} where table_name = ?1"), [name])?;
-    transaction.execute(&create(table, &wanted), [])?;
+    transaction.execute(&create(table, &wanted, &wanted_key), [])?;
     Ok(true)
 }
 
 /// The statement that creates a table. `SQLite` keeps its text, and with it what the columns mean.
-fn create(table: &ExportTable, columns: &[(String, String)]) -> String {
+fn create(table: &ExportTable, columns: &[(String, String)], key: &[String]) -> String {
     let name = identifier(table.table.name());
     let mut sql = format!("create table {name} (\n    -- {}\n", one_line(&table.description));
-    for (column, kind) in columns {
+    for (at, (column, kind)) in columns.iter().enumerate() {
         // Above the column and not beside it: a column that is added later is put behind the last one, on its line.
         let meaning = table.meaning(column);
         if !meaning.is_empty() {
             sql.push_str(&format!("    -- {meaning}\n"));
         }
-        let required = if table.key.contains(column) { " not null" } else { "" };
-        sql.push_str(&format!("    {} {kind}{required},\n", identifier(column)));
+        let required = if key.contains(column) { " not null" } else { "" };
+        let comma = if at + 1 == columns.len() && key.is_empty() { "" } else { "," };
+        sql.push_str(&format!("    {} {kind}{required}{comma}\n", identifier(column)));
     }
-    let key: Vec<String> = table.key.iter().map(|column| identifier(column)).collect();
-    sql + &format!("    primary key ({})\n)", key.join(", "))
+    let key: Vec<String> = key.iter().map(|column| identifier(column)).collect();
+    sql + &if key.is_empty() { ")".to_owned() } else { format!("    primary key ({})\n)", key.join(", ")) }
 }
 
 /// The columns of a table with their declared types.

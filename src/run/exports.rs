@@ -12,7 +12,7 @@ use crate::config::ExportTarget;
 use crate::date::{BizDate, Slot};
 use crate::error::Advice;
 use crate::export::{
-    Aftermath, Difference, ExportRun, ExportTable, Exported, compare_mysql, compare_sqlite, to_mysql, to_sqlite,
+    Aftermath, Difference, ExportRun, ExportTable, Exported, Key, compare_mysql, compare_sqlite, to_mysql, to_sqlite,
 };
 use crate::model::Model;
 use crate::mysql::Server;
@@ -147,13 +147,15 @@ impl Exports<'_> {
             let state = self.recorded.states.get(&model.name);
             let slots = state.into_iter().flat_map(|state| &state.slots).filter(|(slot, _)| has_place(slot));
             let slots = slots.map(|(slot, s)| (*slot, (s.version, s.rows))).collect();
-            let (description, comments) = match state {
-                Some(state) if is_made_by(state, model) => (model.description.clone(), comments_of(model)),
+            let (key, description, comments) = match state {
+                Some(state) if is_made_by(state, model) => {
+                    (Key::Grain(model.grain.clone()), model.description.clone(), comments_of(model))
+                }
                 // What is published is an earlier model's, and so is what it means.
-                _ => (table.description(), table.comments()),
+                _ => (Key::Earlier(model.grain.clone()), table.description(), table.comments()),
             };
             let forced = forced.and_then(|tables| tables.get(&model.name)).cloned().unwrap_or_default();
-            tables.push(ExportTable { table, key: model.grain.clone(), description, comments, slots, forced });
+            tables.push(ExportTable { table, key, description, comments, slots, forced });
         }
         Ok(tables)
     }

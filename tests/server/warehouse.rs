@@ -44,6 +44,11 @@ impl Warehouse {
         fs::write(self.path().join("conf/warehouse.toml"), conf).expect("writes");
     }
 
+    /// Writes a model of the APP layer.
+    pub fn write_model(&self, name: &str, sql: &str) {
+        fs::write(self.path().join(format!("sql/app/{name}.sql")), sql).expect("writes");
+    }
+
     /// Its folder.
     pub fn path(&self) -> &Path {
         self.folder.path()
@@ -139,6 +144,13 @@ pub fn models(generation: usize) -> [(&'static str, String); 2] {
     );
     [("app_day", day), ("app_visitor", visitor)]
 }
+
+/// Numbers of the day, sixty-five thousand of them: five days are more than an export writes at once.
+pub const MANY: &str = "-- Numbers of the day.\n--\n-- grain:  dt, n\n-- check:  n >= 0\n-- export: metrics\n\nwith some as \
+(\n    select row_number() over (order by file, byte_offset, element) - 1 as n\n    from dwd_event\n    where dt = $dt\n    \
+limit 20\n),\n\nsixteen as (\n    select n from some where n < 16\n)\n\nselect\n    $dt as dt, -- business day\n    a.n + 16 * \
+b.n + 256 * c.n + 4096 * d.n as n, -- a number\n    'some text' as text -- a text\nfrom sixteen as a\ncross join sixteen as \
+b\ncross join sixteen as c\ncross join sixteen as d\n";
 
 /// Everything that readers see of the two tables, and what is recorded of them, but when.
 pub fn state(database: &Database) -> String {

@@ -8,13 +8,13 @@ use futures::StreamExt;
 use super::checksum::{Sum, Summed, question};
 use super::ddl::{LongTexts, Wanted};
 use super::plan::settled;
-use super::target::{cells, present, recorded};
+use super::target::{cells, present};
 use super::text::{Format, Limit, Rows};
 use crate::engine::Engine;
 use crate::export::changes::{portions, slot_text};
-use crate::export::compare::{Content, Found};
+use crate::export::compare::{Content, Found, Told};
 use crate::export::{ExportTable, METADATA_TABLE, stream};
-use crate::mysql::Server;
+use crate::mysql::{Server, Session};
 
 /// Rows that are asked of the lake at once.
 const PORTION_ROWS: u64 = 200_000;
@@ -27,17 +27,14 @@ pub async fn found(server: &Server, engine: &Engine, tables: &[ExportTable]) -> 
     let has_metadata = !present(&mut session, &[METADATA_TABLE.to_owned()]).await?.is_empty();
     // All that follows is seen as of one moment.
     session.execute("start transaction with consistent snapshot").await?;
-    let mut records = if has_metadata { recorded(&mut session).await? } else { BTreeMap::new() };
+    let mut records = if has_metadata { told(&mut session).await? } else { BTreeMap::new() };
     let mut all = BTreeMap::new();
     for table in tables {
         let name = table.table.name();
         let mut found = Found { recorded: records.remove(name).unwrap_or_default(), ..Found::default() };
-        let wanted = Wanted::of(table, &LongTexts::new())?;
+        let wanted = Wanted::of(table, there.get(name), &LongTexts::new())?;
         let fields = table.table.schema().fields();
-        let has = |column: &str| {
-            let have = there.get(name).map(|table| table.columns.as_slice()).unwrap_or_default();
-            have.iter().any(|have| have.name.eq_ignore_ascii_case(column))
-        };
+        let has = |column: &str| there.get(name).is_some_and(|table| table.column(column).is_some());
         // A table that lacks a column has nothing as it should be.
         if fields.iter().all(|field| has(field.name())) {
             let kinds = settled(&wanted, there.get(name));
@@ -55,6 +52,17 @@ pub async fn found(server: &Server, engine: &Engine, tables: &[ExportTable]) -> 
         all.insert(name.to_owned(), found);
     }
     session.close().await;
+    Ok(all)
+}
+
+/// What the target tells of every exported partition, by table.
+async fn told(session: &mut Session) -> Result<BTreeMap<String, BTreeMap<String, Told>>> {
+    let mut all: BTreeMap<String, BTreeMap<String, Told>> = BTreeMap::new();
+    let sql = format!("select table_name, dt, `rows`, checksum, version from {METADATA_TABLE}");
+    for row in session.texts(sql).await? {
+        let [table, day, rows, checksum, version] = cells(row);
+        all.entry(table).or_default().insert(day, Told { version, content: (rows.parse()?, checksum) });
+    }
     Ok(all)
 }
 

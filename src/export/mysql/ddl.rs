@@ -2,7 +2,8 @@
 //!
 //! Columns are appended and widened, never dropped and never narrowed. A table that is missing, or whose key changed, is
 //! created under a name that no reader knows, filled there, and renamed once it is complete. With another key our columns get
-//! the lake's types again; columns and indexes that others added stay (what they wrote into them goes with the rows).
+//! the lake's types again; columns and indexes that others added stay (what they wrote into them goes with the rows), and so
+//! do columns of the old key that the model has no more, as columns that may be NULL.
 
 use std::collections::BTreeMap;
 
@@ -70,10 +71,29 @@ pub struct PresentColumn {
     pub name: String,
     /// Its type.
     pub kind: Type,
+    /// Its type as the server spells it.
+    pub declared: String,
     /// Its collation, when it is text.
     pub collation: String,
     /// Its comment.
     pub comment: String,
+}
+
+impl Present {
+    /// Its column of a name.
+    pub fn column(&self, name: &str) -> Option<&PresentColumn> {
+        self.columns.iter().find(|column| column.name.eq_ignore_ascii_case(name))
+    }
+}
+
+impl PresentColumn {
+    /// The clause that makes it a column that may be NULL, as it is otherwise.
+    fn nullable(&self) -> String {
+        let collate = if self.collation.is_empty() { String::new() } else { format!(" collate {}", self.collation) };
+        let comment =
+            if self.comment.is_empty() { String::new() } else { format!(" comment {}", literal(&self.comment)) };
+        format!("modify column {} {}{collate} null{comment}", quoted(&self.name), self.declared)
+    }
 }
 
 /// What has to be done to a table before it can be filled.
@@ -88,7 +108,7 @@ pub enum Migration {
     /// Create it, under a name that no reader knows.
     Create,
     /// The same with what others added to the table that is there, which gets another key: what is to be changed after its
-    /// `LIKE`.
+    /// `LIKE`. So are made the other tables that change in the same export, whose names change hands with it.
     Rekey(String),
 }
 
@@ -103,29 +123,31 @@ impl Migration {
 pub type LongTexts = BTreeMap<(String, String), usize>;
 
 impl Wanted {
-    /// The table for a table of the lake; texts that were found to be long get types that hold them.
+    /// The table for a table of the lake, beside what the target has; texts that were found to be long get types that hold
+    /// them.
     ///
     /// # Errors
     /// When a column has no counterpart in MySQL.
-    pub fn of(table: &ExportTable, long: &LongTexts) -> Result<Self> {
+    pub fn of(table: &ExportTable, present: Option<&Present>, long: &LongTexts) -> Result<Self> {
         let name = table.table.name();
         let schema = table.table.schema();
+        let key = table.key_beside(present.map_or(&[], |present| &present.key));
         let fields: Vec<(&Field, bool)> =
-            schema.fields().iter().map(|f| (f.as_ref(), table.key.contains(f.name()))).collect();
+            schema.fields().iter().map(|f| (f.as_ref(), key.contains(f.name()))).collect();
         let columns = fields.iter().zip(types(&fields)?).map(|((field, _), kind)| {
             let bytes = long.get(&(name.to_owned(), field.name().clone()));
             let kind = bytes.map_or(kind, |bytes| Type::Text(super::types::Size::of(*bytes)));
             WantedColumn {
                 name: field.name().clone(),
                 kind,
-                comment: cut(&table.meaning(field.name()), COLUMN_COMMENT),
+                comment: comment(&table.meaning(field.name()), COLUMN_COMMENT),
             }
         });
         Ok(Self {
             name: name.to_owned(),
             columns: columns.collect(),
-            key: table.key.clone(),
-            comment: cut(&one_line(&table.description), TABLE_COMMENT),
+            comment: comment(&one_line(&table.description), TABLE_COMMENT),
+            key,
         })
     }
 
@@ -142,21 +164,22 @@ impl Wanted {
         )
     }
 
-    /// What gives an empty table like the one that is there our columns first, in order, and our key.
-    fn rekey(&self, present: &Present, collation: &str) -> String {
+    /// What gives an empty table like the one that is there our columns first, in order and of some types, and our key.
+    pub fn rekey(&self, kinds: &[Type], present: &Present, collation: &str) -> String {
         let mut clauses = Vec::new();
         if !present.key.is_empty() {
             clauses.push("drop primary key".to_owned());
         }
         let mut place = "first".to_owned();
-        for column in &self.columns {
-            let verb = match present.columns.iter().any(|have| have.name.eq_ignore_ascii_case(&column.name)) {
-                true => "modify",
-                false => "add",
-            };
-            clauses.push(format!("{verb} column {} {place}", self.definition(column, &column.kind, collation)));
+        for (column, kind) in self.columns.iter().zip(kinds) {
+            let verb = if present.column(&column.name).is_some() { "modify" } else { "add" };
+            clauses.push(format!("{verb} column {} {place}", self.definition(column, kind, collation)));
             place = format!("after {}", quoted(&column.name));
         }
+        let is_ours = |name: &str| self.columns.iter().any(|column| column.name.eq_ignore_ascii_case(name));
+        let lost = present.key.iter().filter(|name| !is_ours(name)).filter_map(|name| present.column(name));
+        // Nothing is written there any more, and what is NOT NULL would have to be.
+        clauses.extend(lost.map(PresentColumn::nullable));
         clauses.extend(self.primary_key().map(|key| format!("add {key}")));
         clauses.push(format!("comment={}", literal(&self.comment)));
         clauses.join(", ")
@@ -189,15 +212,19 @@ impl Wanted {
                 .hint(format!("`alter table {name} engine=InnoDB;`, or drop it: the next export makes it anew"));
         }
         if present.key != self.key {
-            return Ok(Migration::Rekey(self.rekey(present, collation)));
+            let kinds: Vec<Type> = self.columns.iter().map(|column| column.kind.clone()).collect();
+            return Ok(Migration::Rekey(self.rekey(&kinds, present, collation)));
         }
         let (mut clauses, mut remarks) = (Vec::new(), Vec::new());
         for column in &self.columns {
-            let Some(have) = present.columns.iter().find(|have| have.name.eq_ignore_ascii_case(&column.name)) else {
+            let Some(have) = present.column(&column.name) else {
                 clauses.push(format!("add column {}", self.definition(column, &column.kind, collation)));
                 continue;
             };
             let Some(wide) = have.kind.widened(&column.kind) else { return refused(name, column, have) };
+            if column.name == "dt" && column.kind == Type::Date && wide != Type::Date {
+                return no_day(name, have);
+            }
             let modified = || format!("modify column {}", self.definition(column, &wide, collation));
             if wide != have.kind || (wide.is_text() && have.collation != collation) {
                 clauses.push(modified());
@@ -226,6 +253,11 @@ fn refused(table: &str, wanted: &WantedColumn, have: &PresentColumn) -> Result<M
         .hint(format!("a column is never narrowed; `drop table {table};` there, and the next export makes it anew"))
 }
 
+fn no_day(table: &str, have: &PresentColumn) -> Result<Migration> {
+    let error = anyhow!("{table}.dt is {} in the target: a day is not found by it", have.kind.sql());
+    Err(error).hint(format!("`alter table {table} modify column dt date not null;` there"))
+}
+
 /// The name under which a table is filled, or waits to be dropped.
 pub fn aside(prefix: &str, table: &str) -> String {
     let name = format!("{prefix}{table}");
@@ -235,10 +267,13 @@ pub fn aside(prefix: &str, table: &str) -> String {
     format!("{prefix}{:016x}", xxhash_rust::xxh3::xxh3_64(table.as_bytes()))
 }
 
-fn cut(text: &str, chars: usize) -> String {
+/// A text as servers keep it as a comment: of so many characters, and none of them beyond the basic plane, for which they
+/// would write something else and say nothing.
+fn comment(text: &str, chars: usize) -> String {
+    let known = text.chars().map(|c| if c > '\u{ffff}' { char::REPLACEMENT_CHARACTER } else { c });
     match text.char_indices().nth(chars) {
-        None => text.to_owned(),
-        Some(_) => text.chars().take(chars - 1).chain(['…']).collect(),
+        None => known.collect(),
+        Some(_) => known.take(chars - 1).chain(['…']).collect(),
     }
 }
 
@@ -273,6 +308,7 @@ mod tests {
         let columns = wanted.columns.iter().map(|column| PresentColumn {
             name: column.name.clone(),
             kind: column.kind.clone(),
+            declared: column.kind.sql(),
             collation: if column.kind.is_text() { BINARY.to_owned() } else { String::new() },
             comment: column.comment.clone(),
         });
@@ -321,6 +357,23 @@ mod tests {
             p.columns.remove(1);
         };
         assert_eq!(migration(changed), Migration::Rekey(rekey.to_owned()));
+        let lost = |p: &mut Present| {
+            p.key.insert(0, "page".to_owned());
+            p.columns.insert(
+                0,
+                PresentColumn { name: "page".to_owned(), declared: "char(9)".to_owned(), ..p.columns[1].clone() },
+            );
+        };
+        let Migration::Rekey(changes) = migration(lost) else { panic!("another key") };
+        let nullable =
+            "modify column `page` char(9) collate utf8mb4_nopad_bin null comment 'it''s a name', add primary key";
+        assert!(changes.contains(nullable), "{changes}");
+    }
+
+    #[test]
+    fn a_comment_is_what_servers_keep_of_it() {
+        assert_eq!(comment("an 🛒 or 店", 99), "an \u{fffd} or 店");
+        assert_eq!(comment("abcd", 3), "ab…");
     }
 
     #[test]
@@ -334,5 +387,7 @@ mod tests {
         assert!(text.starts_with("error: app_x.gmv is text in the target and decimal(18,2) in the lake"), "{text}");
         assert!(refusal(|p| p.engine = "MyISAM".to_owned()).contains("has no transactions"));
         assert!(refusal(|p| p.engine = String::new()).contains("is a view"));
+        let text = refusal(|p| p.columns[0].kind = Type::DateTime(6));
+        assert!(text.starts_with("error: app_x.dt is datetime(6) in the target: a day is not found by it"), "{text}");
     }
 }

@@ -6,44 +6,50 @@
 //! again from the start; whether a COMMIT whose answer was lost took effect is looked up, under the lock, which the lost
 //! session holds until it is over.
 
+mod aftermath;
 mod checksum;
 mod compare;
 mod ddl;
 mod fill;
+mod migrate;
 mod plan;
 mod records;
+mod replace;
 mod spell;
 mod target;
 mod text;
 mod types;
 
-use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use anyhow::{Context, Error, Result, anyhow, bail};
+use anyhow::{Context, Error, Result, anyhow};
 
-use super::changes::{portions, slot_text};
 use super::{ExportRun, ExportTable, Exported};
-use crate::date::Slot;
 use crate::engine::Engine;
 use crate::error::{Advice, find, with_hint};
-use crate::mysql::{Server, Session, is_transient, quoted};
+use crate::mysql::{Server, ServerFailure, Session, is_transient};
 use crate::progress::{Event, Reporter};
-use checksum::{Sum, of_days, question};
+pub use aftermath::Aftermath;
 pub use compare::found;
-use ddl::{LongTexts, Migration};
-use fill::{Sums, fill};
+use ddl::{LongTexts, REPLACED, STAGED, aside};
+use migrate::migrate;
 use plan::{Work, plan};
-use records::{DAYS_AT_ONCE, Dictionary, record, record_run};
-use target::{Target, cells, mark};
-use text::TooLong;
+use records::{Dictionary, record_run};
+use replace::{LongText, replace};
+use target::{Target, mark};
 
 /// How long to wait before each further attempt after a failure that may pass.
 const PAUSES_S: [u64; 5] = [1, 2, 4, 8, 8];
 
-/// Rows that are written at once, and then verified while the next are written.
-const PORTION_ROWS: u64 = 150_000;
+/// Servers that are there and take nobody in for the moment: too many connections, shutting down.
+const BUSY: [u16; 5] = [1040, 1053, 1077, 1078, 1203];
+
+/// How often to try to log in where nobody has logged in before.
+const KNOCKS: usize = 3;
+
+/// The server's word for a lock that others hold for longer than we wait.
+const LOCKED: u16 = 1205;
 
 /// How long to wait for a session to end.
 const FAREWELL: Duration = Duration::from_secs(5);
@@ -101,66 +107,40 @@ async fn again(job: &Job<'_>, hindsight: &mut Hindsight, error: Error) -> Result
         // A column only ever becomes wider: this ends.
         return if known.is_none_or(|bytes| bytes < text.bytes) { Ok(()) } else { Err(error) };
     }
-    let pause = PAUSES_S.get(hindsight.failures).filter(|_| hindsight.had_session && is_transient(&error));
-    let Some(pause) = pause else {
-        return match (&hindsight.committing, hindsight.is_committed) {
-            (None, _) => Err(error),
-            (Some(_), false) => Err(error.context(Aftermath::Unknown)).hint("the next export finds out"),
-            (Some(_), true) => Err(error.context(Aftermath::Unnamed))
-                .hint("do readers hold the old tables in long transactions? The next export names them"),
-        };
+    let Some(pause) = pause_s(hindsight, &error) else {
+        let is_held = code(&error) == Some(LOCKED);
+        return Err(match (&hindsight.committing, hindsight.is_committed) {
+            (None, _) => error,
+            (Some(_), false) => with_hint(error.context(Aftermath::Unknown), "the next export finds out"),
+            (Some(_), true) => {
+                let held = if is_held { "do readers hold the old tables in long transactions? " } else { "" };
+                with_hint(error.context(Aftermath::Unnamed), format!("{held}the next export names them"))
+            }
+        });
     };
     hindsight.failures += 1;
     job.reporter.report(Event::Note(format!("export {}: {error:#}; again in {pause} s", job.run.export)));
-    tokio::time::sleep(Duration::from_secs(*pause)).await;
+    tokio::time::sleep(Duration::from_secs(pause)).await;
     Ok(())
 }
 
-/// What a failure left in the target that came with the COMMIT or after it; before it, nothing.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Aftermath {
-    /// The answer to COMMIT was lost and could not be looked up.
-    Unknown,
-    /// It took effect; tables that were made anew have not got their names.
-    Unnamed,
+/// How long to wait for another attempt; `None` when none may help. A login that never went well may be a wrong one: only
+/// a server that says that it is busy is asked again, for some seconds.
+fn pause_s(hindsight: &Hindsight, error: &Error) -> Option<u64> {
+    let is_busy = code(error).is_some_and(|code| BUSY.contains(&code)) && hindsight.failures < KNOCKS;
+    let may_pass = is_transient(error) && (hindsight.had_session || is_busy);
+    PAUSES_S.get(hindsight.failures).copied().filter(|_| may_pass)
 }
 
-impl Aftermath {
-    /// What a failed export left, in the words of a step's end.
-    pub fn of(error: &Error) -> &'static str {
-        match find::<Self>(error) {
-            None => "failed; the rows of the target are as they were",
-            Some(Self::Unknown) => "failed; the target has its old or its new rows, whole",
-            Some(Self::Unnamed) => "failed; the rows are committed, and new tables wait for their names",
-        }
-    }
+/// The server's number of an error, if the server said it.
+fn code(error: &Error) -> Option<u16> {
+    find::<ServerFailure>(error)?.code
 }
 
-impl std::fmt::Display for Aftermath {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str(match self {
-            Self::Unknown => "the answer to COMMIT was lost, and whether it took effect is not known",
-            Self::Unnamed => "all rows are committed, but new tables wait for their names",
-        })
-    }
+/// Whether the server itself says that it did not do what it was asked: a lost or garbled answer says nothing.
+fn is_refusal(error: &Error) -> bool {
+    code(error).is_some() && !is_transient(error)
 }
-
-impl std::error::Error for Aftermath {}
-
-/// A text that is too long for its column, which has to become wider.
-#[derive(Clone, Debug)]
-struct LongText {
-    table: String,
-    text: TooLong,
-}
-
-impl std::fmt::Display for LongText {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(f, "{}: {}", self.table, self.text)
-    }
-}
-
-impl std::error::Error for LongText {}
 
 /// One attempt from login to good-bye.
 async fn attempt(job: &Job<'_>, hindsight: &mut Hindsight) -> Result<Vec<Exported>> {
@@ -190,10 +170,16 @@ async fn write(job: &Job<'_>, hindsight: &mut Hindsight, target: &mut Target) ->
     }
     target.create_metadata().await?;
     target.finish_renames().await?;
-    target.drop_leftovers().await?;
+    let names: Vec<&str> = job.tables.iter().map(|table| table.table.name()).collect();
+    let stuck = target.drop_leftovers(&names).await?;
     let plan = plan(target, job.tables, &hindsight.long).await?;
+    for (name, why) in &stuck {
+        in_the_way(&plan, name, why)?;
+        job.reporter
+            .report(Event::Warning(format!("export {export}: {name} is left over and cannot be dropped: {why}")));
+    }
     let dictionary = Dictionary::compare(target, &plan).await?;
-    migrate(target, &plan).await?;
+    migrate(job, target, &plan).await?;
     if dictionary.is_told() && plan.iter().all(|work| work.changes.is_empty() && !work.is_staged()) {
         return Ok(Vec::new());
     }
@@ -208,8 +194,7 @@ async fn write(job: &Job<'_>, hindsight: &mut Hindsight, target: &mut Target) ->
     record_run(target, job.run, &to_rename).await?;
     hindsight.committing = Some(done.clone());
     let committed = target.session.execute("commit").await;
-    if committed.as_ref().is_err_and(|error| !is_transient(error)) {
-        // A refusal that the server spells out is no lost answer.
+    if committed.as_ref().is_err_and(is_refusal) {
         hindsight.committing = None;
     }
     committed.context("commit the export")?;
@@ -218,180 +203,41 @@ async fn write(job: &Job<'_>, hindsight: &mut Hindsight, target: &mut Target) ->
     Ok(done)
 }
 
-/// Brings the tables to their shape; every statement commits by itself.
-async fn migrate(target: &mut Target, plan: &[Work]) -> Result<()> {
-    for work in plan {
-        let name = work.name();
-        match &work.migration {
-            Migration::None => {}
-            Migration::Create => {
-                let sql = work.wanted.create(&work.into, &target.collation);
-                target.session.execute(sql).await.with_context(|| format!("create {name}"))?;
-            }
-            Migration::Rekey(changes) => {
-                let (staged, name) = (quoted(&work.into), quoted(name));
-                for sql in [format!("create table {staged} like {name}"), format!("alter table {staged} {changes}")] {
-                    target.session.execute(sql).await.with_context(|| format!("make {name} anew with another key"))?;
-                }
-            }
-            Migration::Comment(sql) => {
-                target.session.execute(sql).await.with_context(|| format!("describe {name}"))?;
-            }
-            Migration::Alter(sql) => {
-                // New columns are empty until the rows are written: should that fail, the next export must not think
-                // that it has nothing to do.
-                let metadata = super::METADATA_TABLE;
-                let forget = format!("update {metadata} set version = '' where table_name = '{name}'");
-                target.session.execute(forget).await?;
-                target.session.execute(sql).await.with_context(|| format!("migrate {name}"))?;
-            }
-        }
-    }
-    Ok(())
-}
-
-/// Replaces the changed partitions of one table, and compares what the server has then with what the lake has.
-async fn replace(job: &Job<'_>, hindsight: &mut Hindsight, target: &mut Target, work: &Work) -> Result<Exported> {
-    let has_day = work.table.table.schema().column_with_name("dt").is_some();
-    let days: Vec<String> = work.changes.texts().collect();
-    if !work.is_staged() {
-        let into = quoted(&work.into);
-        if !has_day {
-            target.session.execute(format!("delete from {into}")).await?;
-        }
-        for days in days.chunks(DAYS_AT_ONCE).filter(|_| has_day) {
-            target.session.execute(format!("delete from {into} where {}", of_days(days))).await?;
-        }
-    }
-    let sums = fill_and_verify(job, hindsight, target, work).await.map_err(|error| long_text(work, error))?;
-    record(target, work, &sums, job.run).await?;
-    let rows = sums.values().map(|sum| sum.rows).sum();
-    Ok(Exported { table: work.name().to_owned(), partitions: work.changes.len(), rows })
-}
-
-/// Writes the partitions of a table a portion at a time; while one is written, the server counts and sums the one before.
-async fn fill_and_verify(job: &Job<'_>, hindsight: &mut Hindsight, target: &mut Target, work: &Work) -> Result<Sums> {
-    let parts = portions(&work.table.slots, &work.changes.write, PORTION_ROWS);
-    // Without a second session the first one does it all.
-    let mut witness = if parts.len() > 1 { witness(job.server).await.ok() } else { None };
-    let mut may_load = !hindsight.no_load;
-    let (mut sums, mut before): (Sums, Option<(&[Slot], Sums)>) = (Sums::new(), None);
-    for part in parts {
-        let filled = match (&mut witness, before.take()) {
-            (Some(witness), Some((earlier, sums))) => {
-                let fill = fill(target, job.engine, work, part, &mut may_load);
-                let (filled, verified) =
-                    futures::future::join(fill, verify(witness, work, texts(earlier), &sums)).await;
-                verified?;
-                filled
-            }
-            (None, Some((earlier, sums))) => {
-                verify(&mut target.session, work, texts(earlier), &sums).await?;
-                fill(target, job.engine, work, part, &mut may_load).await
-            }
-            (_, None) => fill(target, job.engine, work, part, &mut may_load).await,
-        };
-        hindsight.no_load = !may_load;
-        let filled = filled?;
-        all_read(work, part, &filled)?;
-        sums.extend(filled.iter().map(|(slot, sum)| (*slot, *sum)));
-        before = Some((part, filled));
-    }
-    if let Some((part, sums)) = before {
-        verify(&mut target.session, work, texts(part), &sums).await?;
-    }
-    // What was taken away must be gone.
-    verify(&mut target.session, work, work.changes.gone.clone(), &Sums::new()).await?;
-    if let Some(witness) = witness {
-        let _ = tokio::time::timeout(FAREWELL, witness.close()).await;
-    }
-    Ok(sums)
-}
-
-/// A second session, which sees the rows of the first before they are committed: they are final there, and summing them up
-/// costs no time of the session that writes.
-async fn witness(server: &Server) -> Result<Session> {
-    let mut session = server.connect().await?;
-    session.execute("set session transaction isolation level read uncommitted").await?;
-    Ok(session)
-}
-
-/// Whether as many rows were read as the lake records.
-fn all_read(work: &Work, slots: &[Slot], sums: &Sums) -> Result<()> {
-    for slot in slots {
-        let (read, expected) =
-            (sums.get(slot).map_or(0, |sum| sum.rows), work.table.slots.get(slot).map_or(0, |s| s.1));
-        if read != expected {
-            bail!("dt={}: {read} rows read from the lake, {expected} recorded there", slot_text(*slot));
-        }
-    }
-    Ok(())
-}
-
-fn texts(slots: &[Slot]) -> Vec<String> {
-    slots.iter().map(|slot| slot_text(*slot)).collect()
-}
-
-/// A text that is too long for a column that may become wider; those of the key may not.
-fn long_text(work: &Work, error: Error) -> Error {
-    match find::<TooLong>(&error).cloned() {
-        Some(text) if work.table.key.contains(&text.column) => {
-            let mut kinds =
-                work.wanted.columns.iter().zip(&work.kinds).filter(|(column, _)| column.name == text.column);
-            let most = kinds.find_map(|(_, kind)| kind.most_chars()).unwrap_or_default();
-            with_hint(
-                error,
-                format!(
-                    "{} is part of the key, whose texts hold {most} characters at most: shorten it in the model, or take it \
-                     out of `grain`",
-                    text.column
-                ),
-            )
-        }
-        Some(text) => Error::new(LongText { table: work.name().to_owned(), text }),
-        None => error,
-    }
-}
-
-/// Has the server count and sum some partitions, and compares.
-async fn verify(session: &mut Session, work: &Work, days: Vec<String>, sums: &Sums) -> Result<()> {
-    let mut found = BTreeMap::new();
-    for days in days.chunks(DAYS_AT_ONCE) {
-        for row in session.texts(question(&work.into, &work.summed(), Some(days))).await? {
-            let [day, rows, sum] = cells(row);
-            found.insert(day, Sum { rows: rows.parse()?, sum: sum.parse().unwrap_or_default() });
-        }
-    }
-    found.retain(|_, sum| sum.rows > 0);
-    let expected: BTreeMap<String, Sum> = sums.iter().map(|(slot, sum)| (slot_text(*slot), *sum)).collect();
-    if found == expected {
+/// Refuses what would need the name of a table that cannot be dropped.
+fn in_the_way(plan: &[Work], leftover: &str, why: &str) -> Result<()> {
+    let staged = plan.iter().filter(|work| work.is_staged());
+    let wanted = staged.flat_map(|work| [STAGED, REPLACED].map(|prefix| aside(prefix, work.name())));
+    if !wanted.into_iter().any(|name| name == leftover) {
         return Ok(());
     }
-    let mut days = found.keys().chain(expected.keys());
-    let day = days.find(|day| found.get(*day) != expected.get(*day)).cloned().unwrap_or_default();
-    let (has, wants) = (found.get(&day).copied().unwrap_or_default(), expected.get(&day).copied().unwrap_or_default());
-    Err(anyhow!(
-        "dt={day}: the server has {} rows (checksum {}) where the lake has {} ({})",
-        has.rows,
-        has.hex(),
-        wants.rows,
-        wants.hex()
-    ))
-    .hint("nothing was committed; has the table triggers or generated columns that change what is written?")
+    Err(anyhow!("{leftover} is left over from an earlier export and cannot be dropped: {why}"))
+        .hint(format!("does a foreign key of another table lead to it? Drop that key, then `drop table {leftover};`"))
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
+    fn failure(code: Option<u16>, transient: bool) -> Error {
+        Error::new(ServerFailure { message: String::new(), code, transient }).context("commit the export")
+    }
+
     #[test]
-    fn the_end_of_a_failed_export_says_what_is_true_of_the_target() {
-        let of = |aftermath: Aftermath| {
-            let error = Err::<(), _>(anyhow!("gone").context(aftermath)).hint("wait").expect_err("it failed");
-            Aftermath::of(&error.context("export metrics"))
-        };
-        assert!(of(Aftermath::Unknown).contains("old or its new rows"));
-        assert!(of(Aftermath::Unnamed).contains("the rows are committed"));
-        assert!(Aftermath::of(&anyhow!("gone")).contains("as they were"));
+    fn only_what_the_server_itself_refuses_is_a_refusal() {
+        assert!(is_refusal(&failure(Some(1180), false)));
+        // The connection broke, or something came that was no answer.
+        assert!(!is_refusal(&failure(Some(1927), true)) && !is_refusal(&failure(None, true)));
+        assert!(!is_refusal(&failure(None, false)) && !is_refusal(&anyhow!("odd")));
+    }
+
+    #[test]
+    fn before_the_first_login_only_a_server_that_says_it_is_busy_is_asked_again() {
+        let fresh = Hindsight::default();
+        assert_eq!(pause_s(&fresh, &failure(Some(1040), true)), Some(1));
+        assert_eq!(pause_s(&fresh, &failure(None, true)), None, "connection refused: perhaps a wrong host");
+        assert_eq!(pause_s(&Hindsight { failures: KNOCKS, ..Hindsight::default() }, &failure(Some(1040), true)), None);
+        let later = Hindsight { had_session: true, failures: 3, ..Hindsight::default() };
+        assert_eq!(pause_s(&later, &failure(None, true)), Some(8));
+        assert_eq!(pause_s(&later, &failure(Some(1146), false)), None);
     }
 }

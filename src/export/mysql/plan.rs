@@ -42,12 +42,19 @@ impl Work {
 
     /// Its columns as a checksum sees them.
     pub fn summed(&self) -> Vec<Summed<'_>> {
-        let fields = self.table.table.schema().fields();
-        let summed = fields.iter().zip(&self.kinds).map(|(field, kind)| {
-            let in_key = self.table.key.contains(field.name());
-            Summed { field: field.as_ref(), kind, in_key }
-        });
-        summed.collect()
+        let fields = self.table.table.schema().fields().iter().zip(&self.kinds);
+        fields.map(|(field, kind)| Summed { field, kind, in_key: self.wanted.key.contains(field.name()) }).collect()
+    }
+
+    /// Has a table that changes filled under another name, like the one that is there.
+    fn switch(&mut self, have: &Present, recorded: &BTreeMap<String, String>, collation: &str) {
+        let is_due = !self.changes.is_empty() || matches!(self.migration, Migration::Alter(_));
+        if self.is_staged() || !is_due {
+            return;
+        }
+        self.migration = Migration::Rekey(self.wanted.rekey(&self.kinds, have, collation));
+        self.into = aside(STAGED, self.name());
+        self.changes = changes(&self.table.slots, &self.table.forced, recorded, true);
     }
 }
 
@@ -67,7 +74,7 @@ pub async fn plan(target: &mut Target, tables: &[Arc<ExportTable>], long: &LongT
             if there.contains_key(name) && !records.contains_key(name) && !described.contains(name) {
                 return foreign(name);
             }
-            let wanted = Wanted::of(table, long)?;
+            let wanted = Wanted::of(table, there.get(name), long)?;
             let migration = wanted.migration(there.get(name), &target.collation)?;
             let recorded = records.get(name).unwrap_or(&none);
             let anew = migration.is_anew() || matches!(migration, Migration::Alter(_));
@@ -79,7 +86,17 @@ pub async fn plan(target: &mut Target, tables: &[Arc<ExportTable>], long: &LongT
         };
         work().with_context(|| format!("export {name}"))
     });
-    plan.collect()
+    let mut plan: Vec<Work> = plan.collect::<Result<_>>()?;
+    if plan.iter().any(|work| matches!(work.migration, Migration::Rekey(_))) {
+        // Between COMMIT and RENAME, and as long as a reader holds the old table, what is in its place would be of this run
+        // and that table of another: all that changes is switched by the one RENAME.
+        for work in &mut plan {
+            let name = work.name().to_owned();
+            let Some(have) = there.get(&name) else { continue };
+            work.switch(have, records.get(&name).unwrap_or(&none), &target.collation);
+        }
+    }
+    Ok(plan)
 }
 
 /// The refusal of a table that is somebody else's: its rows are not ours to replace.
@@ -91,9 +108,8 @@ fn foreign(name: &str) -> Result<Work> {
 
 /// The types that columns have after the migration of what is there.
 pub fn settled(wanted: &Wanted, have: Option<&Present>) -> Vec<Type> {
-    let of = |name: &str| have?.columns.iter().find(|column| column.name.eq_ignore_ascii_case(name));
     let settled = wanted.columns.iter().map(|column| {
-        let wide = of(&column.name).and_then(|have| have.kind.widened(&column.kind));
+        let wide = have.and_then(|have| have.column(&column.name)?.kind.widened(&column.kind));
         wide.unwrap_or_else(|| column.kind.clone())
     });
     settled.collect()

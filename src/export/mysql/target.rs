@@ -2,13 +2,13 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use anyhow::{Result, anyhow};
+use anyhow::{Context, Result, anyhow};
 
 use super::ddl::{Present, PresentColumn, REPLACED, STAGED, aside};
 use super::types::Type;
 use crate::error::Advice;
 use crate::export::{COLUMNS_TABLE, ExportRun, METADATA_TABLE, TABLES_TABLE};
-use crate::mysql::{Facts, Session, literal, quoted};
+use crate::mysql::{Facts, Flavor, ServerFailure, Session, is_transient, literal, quoted};
 
 /// The table that says which run changed the database last, by export, and which tables it has yet to rename.
 pub const RUN_TABLE: &str = "strata_run";
@@ -48,13 +48,14 @@ impl Target {
             // A session may end another one of its own user. It may have ended by itself meanwhile.
             let _ = session.execute(format!("kill {lost}")).await;
         }
-        for lock in [&mark, &name] {
-            let got = session.first(format!("select get_lock({lock}, {LOCK_S})")).await?;
-            if got.into_iter().next().flatten().as_deref() != Some("1") {
-                let holder = holder(&mut session, lock).await?.unwrap_or_else(|| "unknown".to_owned());
-                let error = anyhow!("another export is writing to database {database} (its session {holder})");
-                return Err(error).hint("it ends by itself; `show processlist` on the server shows it");
-            }
+        if let Some(holder) = wait_for(&mut session, &mark).await? {
+            // Whether its COMMIT took effect is not known before it has ended.
+            let message = format!("the session {holder} of this export was lost and has not ended on the server yet");
+            return Err(ServerFailure { message, code: None, transient: true }.into());
+        }
+        if let Some(holder) = wait_for(&mut session, &name).await? {
+            let error = anyhow!("another export is writing to database {database} (its session {holder})");
+            return Err(error).hint("it ends by itself; `show processlist` on the server shows it");
         }
         let facts = Facts::ask(&mut session).await?;
         let collation = collation(&mut session, &facts).await?;
@@ -125,7 +126,8 @@ impl Target {
         for (name, staged) in waiting.iter().zip(&staged).filter(|(_, staged)| present.contains_key(*staged)) {
             if present.contains_key(name) {
                 let replaced = aside(REPLACED, name);
-                self.session.execute(format!("drop table if exists {}", quoted(&replaced))).await?;
+                let dropped = self.session.execute(format!("drop table if exists {}", quoted(&replaced))).await;
+                dropped.with_context(|| format!("drop {replaced}, which is left over from an earlier export"))?;
                 pairs.push(format!("{} to {}", quoted(name), quoted(&replaced)));
             }
             pairs.push(format!("{} to {}", quoted(staged), quoted(name)));
@@ -157,21 +159,28 @@ impl Target {
         Ok(())
     }
 
-    /// Takes away tables that an interrupted export began to fill or had replaced; when this is asked, none waits to be
-    /// renamed any more.
+    /// Takes away tables that an interrupted export began to fill or had replaced, of these tables and of those that are
+    /// recorded here, and no table of others that is named alike; when this is asked, none waits to be renamed any more.
+    /// Gives those that the server does not drop, and why.
     ///
     /// # Errors
-    /// When the server refuses.
-    pub async fn drop_leftovers(&mut self) -> Result<()> {
-        let like = [STAGED, REPLACED].map(|prefix| format!("table_name like '{}%'", prefix.replace('_', "\\\\_")));
-        let sql = format!(
-            "select table_name from information_schema.tables where table_schema = database() and ({})",
-            like.join(" or ")
-        );
-        for [name] in self.session.texts(sql).await?.into_iter().map(cells) {
-            self.session.execute(format!("drop table {}", quoted(&name))).await?;
+    /// When the server does not answer.
+    pub async fn drop_leftovers(&mut self, tables: &[&str]) -> Result<Vec<(String, String)>> {
+        let recorded =
+            [METADATA_TABLE, TABLES_TABLE, STAGED_TABLE].map(|from| format!("select table_name from {from}"));
+        let recorded = self.session.texts(recorded.join(" union ")).await?.into_iter().flatten().flatten();
+        let ours: BTreeSet<String> = recorded.chain(tables.iter().map(|table| (*table).to_owned())).collect();
+        let asides = ours.iter().flat_map(|table| [STAGED, REPLACED].map(|prefix| aside(prefix, table)));
+        let asides: Vec<String> = asides.collect();
+        let mut stuck = Vec::new();
+        for name in present(&mut self.session, &asides).await?.into_keys().filter(|name| asides.contains(name)) {
+            match self.session.execute(format!("drop table {}", quoted(&name))).await {
+                Err(error) if is_transient(&error) => return Err(error),
+                Err(error) => stuck.push((name, format!("{error:#}"))),
+                Ok(()) => {}
+            }
         }
-        Ok(())
+        Ok(stuck)
     }
 }
 
@@ -200,7 +209,7 @@ pub async fn present(session: &mut Session, names: &[String]) -> Result<BTreeMap
     for row in session.texts(columns).await? {
         let [table, name, kind, collation, comment] = cells(row);
         if let Some(table) = present.get_mut(&table) {
-            table.columns.push(PresentColumn { name, kind: Type::parse(&kind), collation, comment });
+            table.columns.push(PresentColumn { name, kind: Type::parse(&kind), declared: kind, collation, comment });
         }
     }
     let keys = format!(
@@ -238,6 +247,15 @@ pub async fn described(session: &mut Session) -> Result<BTreeSet<String>> {
     Ok(rows.into_iter().flatten().flatten().collect())
 }
 
+/// Waits for a lock; the session that still holds it, where that takes too long.
+async fn wait_for(session: &mut Session, lock: &str) -> Result<Option<String>> {
+    let got = session.first(format!("select get_lock({lock}, {LOCK_S})")).await?;
+    if got.into_iter().next().flatten().as_deref() == Some("1") {
+        return Ok(None);
+    }
+    Ok(Some(holder(session, lock).await?.unwrap_or_else(|| "unknown".to_owned())))
+}
+
 /// The number of the session that holds a lock.
 async fn holder(session: &mut Session, lock: &str) -> Result<Option<String>> {
     Ok(session.first(format!("select is_used_lock({lock})")).await?.into_iter().next().flatten())
@@ -258,9 +276,12 @@ pub fn mark(run: &ExportRun) -> String {
 
 /// The server's binary collation that does not pad: what keys need that differ by case or by spaces at their end.
 async fn collation(session: &mut Session, facts: &Facts) -> Result<String> {
-    const KNOWN: [&str; 2] = ["utf8mb4_nopad_bin", "utf8mb4_0900_bin"];
-    let names = KNOWN.map(literal).join(", ");
-    let sql = format!("select collation_name from information_schema.collations where collation_name in ({names})");
+    // Later MariaDBs know the other one's name too.
+    let name = match facts.flavor {
+        Flavor::MariaDb => "utf8mb4_nopad_bin",
+        Flavor::Mysql => "utf8mb4_0900_bin",
+    };
+    let sql = format!("select collation_name from information_schema.collations where collation_name = '{name}'");
     let found = session.texts(sql).await?.into_iter().flatten().flatten().next();
     found
         .ok_or_else(|| anyhow!("{} has no binary collation of utf8mb4 without padding", facts.shown()))

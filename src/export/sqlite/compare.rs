@@ -6,8 +6,8 @@ use std::path::Path;
 use anyhow::{Context, Result};
 use rusqlite::{Connection, OpenFlags};
 
-use super::{columns, read_back, recorded, slot_of};
-use crate::export::compare::{Content, Found};
+use super::{columns, read_back, slot_of};
+use crate::export::compare::{Content, Found, Told};
 use crate::export::rows::Checksum;
 use crate::export::{ExportTable, METADATA_TABLE, identifier};
 
@@ -31,13 +31,25 @@ pub fn found(path: &Path, tables: &[ExportTable]) -> Result<BTreeMap<String, Fou
         let name = table.table.name();
         let Some(found) = all.get_mut(name) else { continue };
         if has_metadata {
-            found.recorded = recorded(&transaction, name)?;
+            found.recorded = told(&transaction, name)?;
         }
         if has(name)? && has_columns(&transaction, table)? {
             found.target = content_of(&transaction, table).with_context(|| format!("read {name}"))?;
         }
     }
     Ok(all)
+}
+
+/// What the target tells of every exported partition.
+fn told(connection: &Connection, name: &str) -> Result<BTreeMap<String, Told>> {
+    let sql = format!("select dt, rows, checksum, version from {METADATA_TABLE} where table_name = ?1");
+    let mut statement = connection.prepare(&sql)?;
+    let rows = statement.query_map([name], |row| {
+        let rows: i64 = row.get(1)?;
+        let content = (u64::try_from(rows).unwrap_or(u64::MAX), row.get(2)?);
+        Ok((row.get(0)?, Told { version: row.get(3)?, content }))
+    })?;
+    Ok(rows.collect::<Result<_, _>>()?)
 }
 
 /// Whether the table has the columns that the lake's has; otherwise nothing of it is as it should be.
