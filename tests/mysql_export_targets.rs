@@ -34,14 +34,16 @@ fn is_as_the_lake(warehouse: &Warehouse) {
 
 /// Waits until SQL gives something.
 fn until(database: &Database, sql: &str) -> String {
-    for _ in 0..2000 {
+    let mut times = 0;
+    loop {
         let said = database.root(sql);
         if !said.trim().is_empty() {
             return said.trim().to_owned();
         }
+        times += 1;
+        assert!(times < 2000, "never: {sql}");
         thread::sleep(Duration::from_millis(10));
     }
-    panic!("never: {sql}");
 }
 
 #[test]
