@@ -5,6 +5,7 @@
 Shows that an engine which knows nothing of the tool reads what it wrote.
 """
 
+import os
 import sys
 
 from deltalake import DeltaTable
@@ -35,4 +36,7 @@ def main(root):
 if __name__ == "__main__":
     if len(sys.argv) != 2:
         sys.exit(__doc__)
-    sys.exit(main(sys.argv[1]))
+    code = main(sys.argv[1])
+    sys.stdout.flush()
+    # Threads of pyarrow that are still there would sometimes abort an ordinary exit.
+    os._exit(code)

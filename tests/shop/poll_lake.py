@@ -76,3 +76,6 @@ if __name__ == "__main__":
     if len(sys.argv) != 3:
         sys.exit(__doc__)
     main(*sys.argv[1:])
+    sys.stdout.flush()
+    # Threads of pyarrow that are still there would sometimes abort an ordinary exit.
+    os._exit(0)
