@@ -86,17 +86,13 @@ fn differs(column: &str, sum: i128, expected: i128) -> Error {
     anyhow!("column `{column}` adds up to {sum}, and to {expected} at the server")
 }
 
-/// The first row of some that has the key of the row before it; they come in the order of the key, which is at these places.
-pub fn repeated_key(before: Option<&Row>, rows: &[Row], key: &[usize]) -> Option<usize> {
-    let is_same = |one: &Row, other: &Row| {
-        !key.is_empty()
-            && key.iter().all(|at| match (one.as_ref(*at), other.as_ref(*at)) {
-                (Some(Value::NULL) | None, _) => false,
-                (one, other) => one == other,
-            })
-    };
-    let first = before.zip(rows.first()).is_some_and(|(before, first)| is_same(before, first));
-    if first { Some(0) } else { rows.windows(2).position(|pair| is_same(&pair[0], &pair[1])).map(|at| at + 1) }
+/// Whether two rows have the same key, which is at these places; a key that is NULL in part is that of no other row.
+pub fn is_same_key(one: &Row, other: &Row, key: &[usize]) -> bool {
+    !key.is_empty()
+        && key.iter().all(|at| match (one.as_ref(*at), other.as_ref(*at)) {
+            (Some(Value::NULL) | None, _) => false,
+            (one, other) => one == other,
+        })
 }
 
 /// The error of a key that more than one row has.

@@ -15,7 +15,7 @@ use crate::ingest::orders::layout::Layout;
 use crate::mysql::{ServerFailure, Session, quoted, relation, within};
 
 /// About how many rows of a large table are read at once; a part is also what one connection takes.
-const PART_ROWS: u64 = 200_000;
+const PART_ROWS: u64 = 100_000;
 /// No table is split into more parts.
 const MOST_PARTS: u64 = 4096;
 /// What a server says of a column that is not there.

@@ -13,7 +13,7 @@ use mysql_async::prelude::Queryable;
 use mysql_async::{Row, Value};
 use tokio::runtime::Handle;
 
-use super::books::{Unread, check_part, check_whole, not_unique, repeated_key};
+use super::books::{Unread, check_part, check_whole, is_same_key, not_unique};
 use super::columns::Kind;
 use super::known::KnownRejects;
 use super::pace::Pace;
@@ -320,16 +320,14 @@ impl Board<'_, '_> {
                 Ok(true)
             };
             let more = runtime.block_on(async { within(&place, patience.rows, fetch).await })?;
-            // Of a snapshot, the last row of a key stands; of changes, both would land again each time.
-            let is_changes = question.changed.is_some();
-            if let Some(at) = is_changes.then(|| repeated_key(last.as_ref(), &rows, &key)).flatten() {
-                let number = intake.rows_read() + 1 + at as u64;
-                return Err(not_unique(reading.layout, &DatabaseRow { row: &rows[at], places: &places, number }));
-            }
-            last = rows.last().cloned();
             let mut typed = TypedRow::with_capacity(question.bound.declared.len() + question.bound.extras.len());
-            for row in &rows {
+            for (at, row) in rows.iter().enumerate() {
                 let source = DatabaseRow { row, places: &places, number: intake.rows_read() + 1 };
+                // Of a snapshot, the last row of a key stands; of changes, both would land again each time.
+                let before = if at == 0 { last.as_ref() } else { rows.get(at - 1) };
+                if question.changed.is_some() && before.is_some_and(|before| is_same_key(before, row, &key)) {
+                    return Err(not_unique(reading.layout, &source));
+                }
                 read_values(row, &question.bound, &wanted, zone, &mut typed);
                 unread.add(reading.layout, &typed.faults, |column| row.as_ref(places[column]?));
                 intake.row(&typed, &source)?;
@@ -343,6 +341,7 @@ impl Board<'_, '_> {
             if all / TELL_ROWS != (all - rows.len() as u64) / TELL_ROWS {
                 self.work.reporter.report(Event::StepAdvanced { step: self.work.step.clone(), done: all });
             }
+            last = rows.pop();
             if !more {
                 break;
             }
