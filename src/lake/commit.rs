@@ -11,6 +11,8 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 use uuid::Uuid;
 
+use super::Lake;
+use super::log::commit_path;
 use super::table::{FileRef, Table};
 use crate::date::Slot;
 
@@ -113,7 +115,8 @@ impl Table {
             ("strataOperation".to_owned(), json!(commit.operation)),
         ]);
         let version = self.version() + 1;
-        write_version(self.name(), &*self.log_store(), version, actions, metadata).await?;
+        self.lake().persist(commit.adds.iter().map(|file| self.object_path(&file.path))).await?;
+        write_version(self.lake(), self.name(), &*self.log_store(), version, actions, metadata).await?;
         self.advance(version).await
     }
 }
@@ -124,6 +127,7 @@ impl Table {
 /// `deltalake` refuses to commit to tables with domain metadata unless it is built with its `datafusion` feature (which
 /// brings a second query engine's worth of code); its log store writes the same JSON atomically.
 pub(super) async fn write_version(
+    lake: &Lake,
     table: &str,
     log_store: &dyn LogStore,
     version: u64,
@@ -134,7 +138,7 @@ pub(super) async fn write_version(
     let bytes = CommitData::new(actions, operation, metadata, Vec::new()).get_bytes()?;
     let written = log_store.write_commit_entry(version, CommitOrBytes::LogBytes(bytes), Uuid::new_v4()).await;
     match written {
-        Ok(()) => Ok(()),
+        Ok(()) => lake.persist([commit_path(&lake.log_folder(table), version)]).await,
         Err(TransactionError::VersionAlreadyExists(_)) => {
             bail!("another writer committed version {version} of {table} meanwhile; run again")
         }

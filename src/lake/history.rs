@@ -8,6 +8,8 @@ use std::collections::BTreeMap;
 use anyhow::{Context, Result, anyhow};
 use futures::{StreamExt, TryStreamExt};
 
+use object_store::path::Path;
+
 use super::log::{Log, RecordChange, Version, records_of, version_of};
 use super::{CONCURRENT_TABLES, Lake, Table, records};
 use crate::error::Advice;
@@ -118,8 +120,13 @@ impl Lake {
         read.with_context(|| format!("read what is recorded of {table}"))
     }
 
+    /// Where a table's log lies.
+    pub(super) fn log_folder(&self, table: &str) -> Path {
+        self.path(table).join("_delta_log")
+    }
+
     pub(super) async fn log(&self, table: &str) -> Result<Log> {
-        Log::list(&*self.store, self.path(table).join("_delta_log")).await
+        Log::list(&*self.store, self.log_folder(table)).await
     }
 }
 

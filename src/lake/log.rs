@@ -81,6 +81,11 @@ impl Log {
         Ok(Self { folder, commits, checkpoints })
     }
 
+    /// Where it lies.
+    pub fn folder(&self) -> &Path {
+        &self.folder
+    }
+
     /// The newest version.
     pub fn newest(&self) -> Option<u64> {
         self.commits.last().max(self.checkpoints.last()).copied()
@@ -103,11 +108,6 @@ impl Log {
         versions.into_iter().find(|version| self.pieces(*version).is_some())
     }
 
-    /// The path of a checkpoint.
-    pub fn checkpoint(&self, version: u64) -> Path {
-        self.folder.clone().join(format!("{version:020}.checkpoint.parquet"))
-    }
-
     /// The texts of some commits, in the order they are asked for, a bounded number of them fetched at once.
     pub fn read<'a>(
         &self,
@@ -116,7 +116,7 @@ impl Log {
     ) -> impl Stream<Item = Result<(u64, Bytes)>> + 'a {
         let folder = self.folder.clone();
         let fetch = move |version| {
-            let path = folder.clone().join(format!("{version:020}.json"));
+            let path = commit_path(&folder, version);
             async move {
                 let text = async { store.get(&path).await?.bytes().await };
                 Ok((version, text.await.with_context(|| format!("read {path}"))?))
@@ -124,6 +124,16 @@ impl Log {
         };
         futures::stream::iter(versions.map(fetch)).buffered(CONCURRENT_READS)
     }
+}
+
+/// Where a version's commit is in a log.
+pub fn commit_path(log: &Path, version: u64) -> Path {
+    log.clone().join(format!("{version:020}.json"))
+}
+
+/// Where a version's checkpoint is in a log.
+pub fn checkpoint_path(log: &Path, version: u64) -> Path {
+    log.clone().join(format!("{version:020}.checkpoint.parquet"))
 }
 
 /// Who made a version, by the text of its commit.

@@ -7,6 +7,7 @@
 mod commit;
 mod compact;
 mod copy;
+mod durable;
 mod encoding;
 mod files;
 mod history;

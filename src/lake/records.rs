@@ -12,7 +12,7 @@ use object_store::{ObjectStore, ObjectStoreExt};
 use parquet::arrow::ProjectionMask;
 use parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
 
-use super::log::{Log, records_of};
+use super::log::{Log, checkpoint_path, records_of};
 
 /// The configuration at a version of every domain that is not removed.
 ///
@@ -23,7 +23,7 @@ pub async fn read(store: &dyn ObjectStore, log: &Log, version: u64) -> Result<BT
     let (checkpoint, commits) = pieces.with_context(|| format!("the log no longer has version {version}"))?;
     let mut found = BTreeMap::new();
     if let Some(version) = checkpoint {
-        let path = log.checkpoint(version);
+        let path = checkpoint_path(log.folder(), version);
         let bytes = store.get(&path).await?.bytes().await?;
         read_checkpoint(bytes, &mut found).with_context(|| format!("checkpoint {path}"))?;
     }

@@ -18,6 +18,7 @@ use uuid::Uuid;
 use super::Lake;
 use super::commit::{Commit, StagedFile, partition_folder, write_version};
 use super::files::EncodedFile;
+use super::log::checkpoint_path;
 use crate::date::{BizDate, Slot};
 
 /// After how many versions of a table its log is summed up in a checkpoint.
@@ -106,7 +107,7 @@ impl Table {
         let actions = vec![protocol(&spec.schema)?, Action::Metadata(metadata)];
         let log_store = lake.builder(&spec.name)?.build()?.log_store();
         let info = HashMap::from([("strataOperation".to_owned(), "create".into())]);
-        write_version(&spec.name, &*log_store, 0, actions, info).await?;
+        write_version(lake, &spec.name, &*log_store, 0, actions, info).await?;
         let delta = lake.builder(&spec.name)?.load().await?;
         Self::new(lake.clone(), &spec.name, delta)
     }
@@ -172,6 +173,9 @@ impl Table {
         if version.is_multiple_of(CHECKPOINT_INTERVAL) {
             let checkpoint = deltalake::checkpoints::create_checkpoint(&self.delta, None).await;
             checkpoint.with_context(|| format!("write a checkpoint of {}", self.name))?;
+            let folder = self.lake.log_folder(&self.name);
+            let files = [checkpoint_path(&folder, version), folder.join("_last_checkpoint")];
+            self.lake.persist(files).await?;
         }
         Ok(())
     }
