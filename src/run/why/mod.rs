@@ -64,7 +64,7 @@ pub(super) struct Reached {
 /// # Errors
 /// When there is no such number, or several, or the lake cannot be read.
 pub async fn why(ctx: &Context, request: &WhyRequest) -> Result<Vec<Told>> {
-    let project = Project::open(&ctx.config)?;
+    let project = Project::open(ctx)?;
     let model = asked(&project, request).exit(Exit::Usage)?.clone();
     let desk = Desk::open(ctx, project, &model).await?;
     let mut account = Account::default();
