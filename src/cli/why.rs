@@ -8,7 +8,7 @@ use super::args::Results;
 use super::grid::{Cell, Grid};
 use super::operations;
 use super::output::write_to;
-use super::render::{Style, write_grid};
+use super::render::{Format, Style, write_grid};
 use super::session::Session;
 use crate::date::{BizDate, Zone};
 use crate::error::Exit;
@@ -68,21 +68,56 @@ impl Args {
         let zone = config.timezone;
         let Number { table, column } = self.number;
         let request = WhyRequest { table, column, day: self.dt, condition: self.condition, limit: self.limit };
-        let mut grid = Grid::new(&["part", "table", "days", "rows#", "says", "version", "run", "time"]);
-        for told in operations::why(session, config, &request)? {
-            grid.push(row(told, zone));
-        }
+        let told = operations::why(session, config, &request)?;
         let Results { format, output } = self.results;
+        let grid = if format == Format::Table { shown(told) } else { listed(told, zone) };
         let style = if output.is_some() { Style::Plain } else { session.style() };
         write_to(output.as_deref(), |out| write_grid(out, &grid, format, style))?;
         Ok(Exit::Done)
     }
 }
 
-fn row(told: Told, zone: Zone) -> [Cell; 8] {
-    let Told { part, table, days, rows, version, run, at_ms, says } = told;
-    let days = if days.is_empty() { Cell::Null } else { days.into() };
-    let at = at_ms.and_then(chrono::DateTime::from_timestamp_millis);
-    let time = at.map(|at| at.with_timezone(&zone.tz()).format("%Y-%m-%d %H:%M:%S").to_string());
-    [part.name().into(), table.into(), days, rows.into(), says.into(), version.into(), run.into(), time.into()]
+/// For people: a table's name once, and what they are likely to look at.
+fn shown(all: Vec<Told>) -> Grid {
+    let mut grid = Grid::new(&["table", "part", "days", "rows#", "says", "run"]);
+    let mut above = String::new();
+    for Told { part, table, days, rows, run, says, .. } in all {
+        let name = if table == above { String::new() } else { table.clone() };
+        above = table;
+        grid.push([
+            name.into(),
+            part.name().into(),
+            days.into(),
+            filled(rows),
+            says.into(),
+            run.unwrap_or_default().into(),
+        ]);
+    }
+    grid
+}
+
+/// Nothing rather than a NULL in the place of a number that is not meant.
+fn filled(rows: Option<u64>) -> Cell {
+    rows.map_or_else(|| String::new().into(), Cell::from)
+}
+
+/// For programs: all that is known, every line by itself.
+fn listed(all: Vec<Told>, zone: Zone) -> Grid {
+    let mut grid = Grid::new(&["part", "table", "days", "rows#", "says", "version", "run", "time"]);
+    for Told { part, table, days, rows, version, run, at_ms, says } in all {
+        let days = if days.is_empty() { Cell::Null } else { days.into() };
+        let at = at_ms.and_then(chrono::DateTime::from_timestamp_millis);
+        let time = at.map(|at| at.with_timezone(&zone.tz()).format("%Y-%m-%d %H:%M:%S").to_string());
+        grid.push([
+            part.name().into(),
+            table.into(),
+            days,
+            rows.into(),
+            says.into(),
+            version.into(),
+            run.into(),
+            time.into(),
+        ]);
+    }
+    grid
 }

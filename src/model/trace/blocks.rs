@@ -82,9 +82,12 @@ fn selects(found: &mut Vec<Block>, query: &mut Query) -> Result<Vec<Select>, Str
             SetExpr::Query(inner) if inner.with.is_none() && inner.limit_clause.is_none() && inner.fetch.is_none() => {
                 open.push(inner.body.as_mut());
             }
-            SetExpr::SetOperation { op: SetOperator::Union, set_quantifier, left, right }
-                if matches!(set_quantifier, SetQuantifier::All | SetQuantifier::None | SetQuantifier::Distinct) =>
-            {
+            SetExpr::SetOperation {
+                op: SetOperator::Union,
+                set_quantifier: SetQuantifier::All | SetQuantifier::None | SetQuantifier::Distinct,
+                left,
+                right,
+            } => {
                 open.push(right.as_mut());
                 open.push(left.as_mut());
             }

@@ -3,7 +3,8 @@
 use std::ops::ControlFlow;
 
 use datafusion::sql::sqlparser::ast::{
-    DuplicateTreatment, Expr, Function, FunctionArg, FunctionArgExpr, FunctionArguments, Query, Value, Visit, Visitor,
+    CaseWhen, DuplicateTreatment, Expr, Function, FunctionArg, FunctionArgExpr, FunctionArguments, Query, Value, Visit,
+    Visitor, WindowType,
 };
 
 use crate::model::sql::{ident_text, table_text};
@@ -85,6 +86,16 @@ pub fn has_window(expr: &Expr) -> bool {
     functions(expr).iter().any(|function| function.over.is_some())
 }
 
+/// What the rows share that each window of an expression looks at; nothing where that is said elsewhere.
+pub fn partition_keys(expr: &Expr) -> Option<Vec<Vec<Expr>>> {
+    let windows = functions(expr).into_iter().filter_map(|function| function.over);
+    let keys = |over| match over {
+        WindowType::WindowSpec(spec) if spec.window_name.is_none() => Some(spec.partition_by),
+        _ => None,
+    };
+    windows.map(keys).collect()
+}
+
 /// Whether an expression asks another query.
 pub fn has_query(expr: &Expr) -> bool {
     struct Queries;
@@ -135,7 +146,29 @@ fn aggregate(function: &Function, is_aggregate: &dyn Fn(&str) -> bool) -> Option
             _ => None,
         }));
     }
-    Some(Aggregate { function: name, arguments, filter: function.filter.as_deref().cloned(), distinct })
+    let mut found = Aggregate { function: name, arguments, filter: function.filter.as_deref().cloned(), distinct };
+    chosen_by_case(&mut found);
+    Some(found)
+}
+
+/// `sum(case when c then x else 0 end)` says `sum(x) filter (where c)`.
+fn chosen_by_case(aggregate: &mut Aggregate) {
+    let [Expr::Case { operand: None, conditions, else_result, .. }] = aggregate.arguments.as_slice() else { return };
+    let [CaseWhen { condition, result }] = conditions.as_slice() else { return };
+    let adds_nothing = match else_result.as_deref() {
+        None => true,
+        Some(Expr::Value(value)) => match &value.value {
+            Value::Null => true,
+            Value::Number(number, _) => aggregate.function == "sum" && *number == "0",
+            _ => false,
+        },
+        Some(_) => false,
+    };
+    if adds_nothing && aggregate.filter.is_none() {
+        let argument = (!matches!(result, Expr::Value(_))).then(|| result.clone());
+        aggregate.filter = Some(condition.clone());
+        aggregate.arguments = argument.into_iter().collect();
+    }
 }
 
 /// The one aggregate that an expression is, if it is just that.

@@ -6,6 +6,8 @@
 mod blocks;
 mod expr;
 mod factors;
+mod grouping;
+mod request;
 mod select;
 #[cfg(test)]
 mod tests;
@@ -13,7 +15,7 @@ mod tests;
 use std::collections::BTreeSet;
 
 pub use blocks::{Block, blocks, with_clause};
-pub use select::{Around, Given, trace};
+pub use select::{Around, Given, Traced, trace};
 
 /// What is asked of some rows: the columns that a number is made from, and those that decide whether a row counts.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]

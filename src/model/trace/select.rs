@@ -5,17 +5,13 @@
 //! a given row. Of a group, only the rows that the wanted columns are computed from are kept.
 
 use std::collections::BTreeSet;
-use std::fmt::Write as _;
 
-use datafusion::sql::sqlparser::ast::{
-    Distinct, Expr, GroupByExpr, Ident, Select, SelectItem, SelectItemQualifiedWildcardKind, Value,
-};
+use datafusion::sql::sqlparser::ast::{Distinct, Expr, Ident, Select, SelectItem, SelectItemQualifiedWildcardKind};
 
 use super::Wanted;
-use super::expr::{
-    Aggregate, Name, aggregates, bare_aggregate, conjuncts, has_query, has_window, is_the_day, name, names, passed_on,
-};
+use super::expr::{Aggregate, Name, aggregates, bare_aggregate, has_window, is_the_day, name, names, passed_on};
 use super::factors::{Factor, Part, factors};
+use super::grouping::{Grouping, grouping, window_keys};
 use crate::model::sql::table_text;
 
 /// The rows whose making is asked for.
@@ -59,6 +55,10 @@ pub struct Traced {
     pub formulas: Vec<(String, String)>,
     /// What left rows out, with a query that counts them.
     pub excluded: Vec<(String, String)>,
+    /// Which columns look at other rows than their own, and at which.
+    pub windows: Vec<String>,
+    /// Whether several rows became one: how many there are is then a step of the count.
+    pub is_grouped: bool,
 }
 
 /// Turns a SELECT round, whose output has these columns.
@@ -79,18 +79,33 @@ pub fn trace(
         return Err("its columns cannot be told apart".to_owned());
     }
     let items: Vec<(String, Expr)> = output.iter().cloned().zip(items).collect();
-    for (column, expr) in items.iter().filter(|(column, _)| wanted.has(column)) {
-        if has_window(expr) {
-            return Err(format!("{column} is computed over other rows: {expr}"));
-        }
-    }
     let grouping = grouping(select, &items, around)?;
-    let mut turned = Turned { select, given, factors, keys: Vec::new(), conditions: Vec::new() };
-    let per_factor = match &grouping {
-        Some(groups) => turned.grouped(&items, groups, wanted, around),
-        None => turned.plain(&items, wanted),
+    let mut windows = Vec::new();
+    let mut matched: Option<BTreeSet<usize>> = None;
+    for (column, expr) in items.iter().filter(|(column, expr)| wanted.has(column) && has_window(expr)) {
+        let keys = match &grouping {
+            Some(_) => return Err(format!("{column} is computed over other groups: {expr}")),
+            None => window_keys(expr, &items).map_err(|why| format!("{column} is computed over other rows: {why}"))?,
+        };
+        let same: Vec<&str> = keys.iter().filter_map(|key| items.get(*key)).map(|(name, _)| name.as_str()).collect();
+        windows.push(match same.as_slice() {
+            [] => format!("{column} looks at all rows, which follow"),
+            same => format!("{column} looks at all rows of the same {}, which follow", same.join(", ")),
+        });
+        matched = Some(matched.map_or_else(|| keys.clone(), |before| &before & &keys));
+    }
+    let hidden = match &grouping {
+        Some(Grouping { hidden, .. }) => {
+            hidden.iter().enumerate().map(|(at, key)| (key.clone(), format!("hidden_{at}"))).collect()
+        }
+        None => Vec::new(),
     };
-    let mut traced = Traced { formulas: formulas(&items, wanted), ..Traced::default() };
+    let mut turned = Turned { select, output, given, factors, hidden, keys: Vec::new(), conditions: Vec::new() };
+    let per_factor = match &grouping {
+        Some(groups) => turned.grouped(&items, &groups.places, wanted, around),
+        None => turned.plain(&items, wanted, matched.as_ref()),
+    };
+    let mut traced = Traced { formulas: formulas(&items, wanted), windows, ..Traced::default() };
     for (factor, wanted) in turned.factors.iter().zip(per_factor) {
         match (factor.part, wanted) {
             (Part::Tested, _) => traced.tested.push(factor.table.clone()),
@@ -102,6 +117,7 @@ pub fn trace(
         }
     }
     traced.excluded = turned.excluded(grouping.is_some());
+    traced.is_grouped = select.distinct.is_some() || grouping.is_some_and(|groups| groups.is_told_apart());
     Ok(traced)
 }
 
@@ -133,53 +149,8 @@ fn items(select: &Select, factors: &[Factor]) -> Result<Vec<Expr>, String> {
     Ok(found)
 }
 
-fn column(factor: &Factor, column: &str) -> Expr {
+pub(super) fn column(factor: &Factor, column: &str) -> Expr {
     Expr::CompoundIdentifier(vec![Ident::with_quote('"', &factor.alias), Ident::with_quote('"', column)])
-}
-
-/// The group's key, as the places of the output columns that are it; nothing where the SELECT does not group.
-fn grouping(select: &Select, items: &[(String, Expr)], around: &Around<'_>) -> Result<Option<BTreeSet<usize>>, String> {
-    let GroupByExpr::Expressions(keys, modifiers) = &select.group_by else {
-        return Err("it groups by ALL".to_owned());
-    };
-    if !modifiers.is_empty() {
-        return Err("it groups in several ways at once".to_owned());
-    }
-    let has_aggregates = items.iter().any(|(_, expr)| !aggregates(expr, around.is_aggregate).is_empty());
-    if keys.is_empty() && !has_aggregates {
-        return Ok(None);
-    }
-    let mut places = BTreeSet::new();
-    for key in keys {
-        let place = match key {
-            Expr::Value(number) => match &number.value {
-                Value::Number(n, _) => n.to_string().parse::<usize>().ok().and_then(|n| n.checked_sub(1)),
-                _ => None,
-            },
-            _ => items.iter().position(|(column, expr)| {
-                expr == key
-                    || same_column(expr, key)
-                    || name(key).is_some_and(|n| n.table.is_none() && n.column == *column)
-            }),
-        };
-        match place.filter(|place| *place < items.len()) {
-            Some(place) => {
-                places.insert(place);
-            }
-            None => return Err(format!("it groups by {key}, which its rows do not show")),
-        }
-    }
-    Ok(Some(places))
-}
-
-/// Whether two expressions are one column, be it with its table's name or without.
-fn same_column(one: &Expr, other: &Expr) -> bool {
-    match (name(one), name(other)) {
-        (Some(one), Some(other)) => {
-            one.column == other.column && (one.table == other.table || one.table.is_none() || other.table.is_none())
-        }
-        _ => false,
-    }
 }
 
 fn formulas(items: &[(String, Expr)], wanted: &Wanted) -> Vec<(String, String)> {
@@ -189,22 +160,26 @@ fn formulas(items: &[(String, Expr)], wanted: &Wanted) -> Vec<(String, String)> 
 }
 
 /// The parts of the requests that are the same for every source.
-struct Turned<'a> {
-    select: &'a Select,
-    given: Given<'a>,
-    factors: Vec<Factor>,
+pub(super) struct Turned<'a> {
+    pub select: &'a Select,
+    /// The names of its columns.
+    pub output: &'a [String],
+    pub given: Given<'a>,
+    pub factors: Vec<Factor>,
+    /// Keys of the group that its rows do not show, with names for them.
+    pub hidden: Vec<(Expr, String)>,
     /// What a row of the FROM computes, and the given column that it must equal.
-    keys: Vec<(Expr, String)>,
+    pub keys: Vec<(Expr, String)>,
     /// Of a group's rows, which count: one of these; all when there are none.
-    conditions: Vec<Condition>,
+    pub conditions: Vec<Condition>,
 }
 
 /// Which rows of a group an aggregate is computed from.
-struct Condition {
-    filter: Option<Expr>,
-    arguments: Vec<Expr>,
+pub(super) struct Condition {
+    pub filter: Option<Expr>,
+    pub arguments: Vec<Expr>,
     /// The given column that the argument must equal: the least or the greatest.
-    attains: Option<String>,
+    pub attains: Option<String>,
 }
 
 impl Turned<'_> {
@@ -250,10 +225,16 @@ impl Turned<'_> {
         });
     }
 
-    /// A SELECT that keeps its rows: each has the columns that it computes.
-    fn plain(&mut self, items: &[(String, Expr)], wanted: &Wanted) -> Vec<Option<Wanted>> {
+    /// A SELECT that keeps its rows: each has the columns that it computes, or those of `matched`.
+    fn plain(
+        &mut self,
+        items: &[(String, Expr)],
+        wanted: &Wanted,
+        matched: Option<&BTreeSet<usize>>,
+    ) -> Vec<Option<Wanted>> {
         let mut asked = vec![Wanted::default(); self.factors.len()];
-        for (column, expr) in items {
+        for (place, (column, expr)) in items.iter().enumerate() {
+            let is_matched = matched.is_none_or(|matched| matched.contains(&place)) && !has_window(expr);
             if wanted.value.contains(column) {
                 let (is_sum, is_distinct) = (wanted.sums.contains(column), wanted.distinct.contains(column));
                 self.note_value(&mut asked, passed_on(expr), is_sum, is_distinct);
@@ -261,7 +242,7 @@ impl Turned<'_> {
             } else if wanted.deciding.contains(column) {
                 self.note_deciding(&mut asked, expr);
             }
-            if self.given.columns.contains(column) && !is_the_day(expr) {
+            if is_matched && self.given.columns.contains(column) && !is_the_day(expr) {
                 self.keys.push((expr.clone(), column.clone()));
             }
         }
@@ -279,6 +260,7 @@ impl Turned<'_> {
         let mut asked = vec![Wanted::default(); self.factors.len()];
         let mut all_count = false;
         let mut has_aggregates = false;
+        self.keys.extend(self.hidden.iter().cloned());
         for (place, (column, expr)) in items.iter().enumerate() {
             if groups.contains(&place) {
                 self.note_deciding(&mut asked, expr);
@@ -320,126 +302,14 @@ impl Turned<'_> {
     /// The sources to be followed: those that are asked for columns, or all whose rows make rows when none is.
     fn followed(&self, asked: Vec<Wanted>) -> Vec<Option<Wanted>> {
         let mentioned = |place: usize| !asked[place].is_empty() && self.factors[place].part != Part::Tested;
-        let any = (0..asked.len()).any(mentioned);
-        let is_followed = |place: usize| if any { mentioned(place) } else { self.factors[place].part == Part::Kept };
+        let is_kept = |place: usize| self.factors[place].part == Part::Kept;
+        let mut places = 0..asked.len();
+        // What an outer join found, or did not find, belongs to a row that others make.
+        let rows_counted = places.clone().filter(|place| mentioned(*place)).all(|place| !is_kept(place));
+        let any = places.any(mentioned);
+        let is_followed = |place: usize| (any && mentioned(place)) || (rows_counted && is_kept(place));
         let followed: Vec<bool> = (0..asked.len()).map(is_followed).collect();
         asked.into_iter().zip(followed).map(|(wanted, followed)| followed.then_some(wanted)).collect()
-    }
-
-    /// `FROM … WHERE …` of the SELECT, the WHERE without one of its conditions where so asked.
-    fn from(&self, without: Option<usize>, and: &str) -> String {
-        let from: Vec<String> = self.select.from.iter().map(ToString::to_string).collect();
-        let conditions = self.select.selection.as_ref().map(conjuncts).unwrap_or_default();
-        let mut parts: Vec<String> = conditions
-            .iter()
-            .enumerate()
-            .filter(|(at, _)| Some(*at) != without)
-            .map(|(_, condition)| format!("({condition})"))
-            .collect();
-        parts.extend((!and.is_empty()).then(|| and.to_owned()));
-        let mut text = format!(" from {}", from.join(", "));
-        if !parts.is_empty() {
-            let _ = write!(text, " where {}", parts.join(" and "));
-        }
-        if !self.select.named_window.is_empty() {
-            let windows: Vec<String> = self.select.named_window.iter().map(ToString::to_string).collect();
-            let _ = write!(text, " window {}", windows.join(", "));
-        }
-        text
-    }
-
-    fn keys(&self) -> Vec<String> {
-        self.keys.iter().enumerate().map(|(at, (expr, _))| format!("{expr} as key_{at}")).collect()
-    }
-
-    fn joined(&self) -> String {
-        let on: Vec<String> = self
-            .keys
-            .iter()
-            .enumerate()
-            .map(|(at, (_, column))| format!("(made.key_{at} is not distinct from given.{})", quoted(column)))
-            .collect();
-        match on.is_empty() {
-            true => format!(" cross join {} as given", self.given.table),
-            false => format!(" inner join {} as given on {}", self.given.table, on.join(" and ")),
-        }
-    }
-
-    /// The query for the rows of one source.
-    fn request(&self, factor: &Factor, kept: &[String]) -> String {
-        let kept: Vec<&String> = kept.iter().filter(|column| factor.columns.contains(column)).collect();
-        let mut list: Vec<String> =
-            kept.iter().enumerate().map(|(at, name)| format!("{} as kept_{at}", column(factor, name))).collect();
-        list.extend(self.keys());
-        let mut counted = Vec::new();
-        for (at, Condition { filter, arguments, attains }) in self.conditions.iter().enumerate() {
-            let mut parts: Vec<String> = filter.iter().map(|filter| format!("({filter})")).collect();
-            parts.extend(arguments.iter().map(|argument| format!("({argument}) is not null")));
-            let all = if parts.is_empty() { "true".to_owned() } else { parts.join(" and ") };
-            list.push(format!("coalesce({all}, false) as counts_{at}"));
-            match (attains, arguments.first()) {
-                (Some(column), Some(argument)) => {
-                    list.push(format!("{argument} as attained_{at}"));
-                    let column = quoted(column);
-                    counted.push(format!(
-                        "(made.counts_{at} and (made.attained_{at} is not distinct from given.{column}))"
-                    ));
-                }
-                _ => counted.push(format!("made.counts_{at}")),
-            }
-        }
-        let shown: Vec<String> =
-            kept.iter().enumerate().map(|(at, name)| format!("made.kept_{at} as {}", quoted(name))).collect();
-        let mut conditions = Vec::new();
-        if !counted.is_empty() {
-            conditions.push(format!("({})", counted.join(" or ")));
-        }
-        if factor.part == Part::Optional {
-            // Where the outer join found no row.
-            let nulls: Vec<String> = (0..kept.len()).map(|at| format!("made.kept_{at} is not null")).collect();
-            conditions.push(format!("({})", nulls.join(" or ")));
-        }
-        let filter = if conditions.is_empty() { String::new() } else { format!(" where {}", conditions.join(" and ")) };
-        let (shown, list, from, joined) = (shown.join(", "), list.join(", "), self.from(None, ""), self.joined());
-        format!("select distinct {shown} from (select {list}{from}) as made{joined}{filter}")
-    }
-
-    /// What left rows out: the conditions of the WHERE but for those on the day, and those of the aggregates.
-    fn excluded(&self, is_grouped: bool) -> Vec<(String, String)> {
-        let mut found = Vec::new();
-        let keyed = is_grouped && !self.keys.is_empty();
-        let count = |from: String| match keyed {
-            true => format!(
-                "select count(*) as rows from (select {}{from}) as made{}",
-                self.keys().join(", "),
-                self.joined()
-            ),
-            false => format!("select count(*) as rows{from}"),
-        };
-        let conditions = self.select.selection.as_ref().map(conjuncts).unwrap_or_default();
-        for (at, condition) in conditions.iter().enumerate() {
-            if has_query(condition) || names(condition).iter().any(|name| name.column == "dt") {
-                continue;
-            }
-            let from = self.from(Some(at), &format!("({condition}) is not true"));
-            found.push((format!("not ({condition})"), count(from)));
-        }
-        // With several aggregates a row may count for one and not for another.
-        if let [Condition { filter, arguments, .. }] = self.conditions.as_slice() {
-            let passes = filter.as_ref().map(|filter| format!("({filter})"));
-            if let Some(passes) = &passes {
-                let from = self.from(None, &format!("{passes} is not true"));
-                found.push((format!("not {passes}"), count(from)));
-            }
-            for argument in arguments {
-                let mut none = format!("({argument}) is null");
-                if let Some(passes) = &passes {
-                    let _ = write!(none, " and {passes}");
-                }
-                found.push((format!("no {argument}"), count(self.from(None, &none))));
-            }
-        }
-        found
     }
 }
 
@@ -450,8 +320,4 @@ fn condition(aggregate: &Aggregate, is_itself: Option<&String>) -> Option<Condit
     let attains = is_itself.filter(|_| ["min", "max"].contains(&function.as_str())).cloned();
     let arguments = if skips_nulls { arguments.clone() } else { Vec::new() };
     (filter.is_some() || !arguments.is_empty()).then(|| Condition { filter: filter.clone(), arguments, attains })
-}
-
-fn quoted(name: &str) -> String {
-    format!("\"{}\"", name.replace('"', "\"\""))
 }

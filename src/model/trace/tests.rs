@@ -81,7 +81,7 @@ fn only_the_sources_that_a_number_comes_from_are_followed() {
         traced.requests.into_iter().map(|request| request.table).collect::<Vec<_>>()
     };
     assert_eq!(tables("money"), ["orders"]);
-    assert_eq!(tables("name"), ["other"]);
+    assert_eq!(tables("name"), ["orders", "other"], "a row of orders has no name, or that of another");
     let count = "select count(*) as n from orders left join other on orders.id = other.id";
     let traced = turned(count, &["n"], &[], "n").expect("turned round");
     assert_eq!(traced.requests.len(), 1, "an outer join adds no row");
@@ -92,8 +92,7 @@ fn only_the_sources_that_a_number_comes_from_are_followed() {
 #[test]
 fn what_cannot_be_turned_round_says_why() {
     for (sql, output, why) in [
-        ("select lead(money) over (order by id) as n from orders", "n", "computed over other rows"),
-        ("select count(*) as n from orders group by buyer", "n", "its rows do not show"),
+        ("select lead(money) over (partition by buyer) as n from orders", "n", "computed over other rows"),
         ("select money as n from orders limit 3", "n", "LIMIT"),
         ("select money as n from orders except select id from other", "n", "EXCEPT"),
         ("select id as n from orders join other using (id)", "n", "USING"),
@@ -105,4 +104,34 @@ fn what_cannot_be_turned_round_says_why() {
     // A window that only chooses among rows does not stand in the way of what the row itself says.
     let sql = "select money as n, row_number() over (order by id) as place from orders";
     assert!(turned(sql, &["n", "place"], &["n", "place"], "n").is_ok());
+}
+
+#[test]
+fn a_column_over_a_window_is_made_from_all_rows_of_it() {
+    let sql = "select id, buyer, sum(money) over (partition by buyer order by id) as n from orders";
+    let output = ["id", "buyer", "n"];
+    let traced = turned(sql, &output, &output, "n").expect("turned round");
+    let sql = &traced.requests.first().expect("a source").sql;
+    assert!(sql.contains("buyer as key_0") && !sql.contains("key_1"), "{sql}");
+    assert_eq!(traced.windows, ["n looks at all rows of the same buyer, which follow"]);
+}
+
+#[test]
+fn a_key_that_rows_do_not_show_is_that_of_the_groups_which_give_them() {
+    let traced =
+        turned("select sum(money) as n from orders group by buyer", &["n"], &["n"], "n").expect("turned round");
+    let sql = &traced.requests.first().expect("a source").sql;
+    let given = "inner join (select shown.*, grouped.\"hidden_0\" from w as shown inner join (SELECT sum(money) AS n, \
+                 buyer AS \"hidden_0\" FROM orders GROUP BY buyer) as grouped (\"n\", \"hidden_0\") on \
+                 (shown.\"n\" is not distinct from grouped.\"n\")) as given";
+    assert!(sql.contains(given), "{sql}");
+}
+
+#[test]
+fn a_case_within_a_sum_chooses_rows_like_a_filter() {
+    let sql = "select sum(case when is_old then money else 0 end) as n from orders";
+    let traced = turned(sql, &["n"], &[], "n").expect("turned round");
+    let request = traced.requests.first().expect("a source");
+    assert!(request.sql.contains("coalesce((is_old) and (money) is not null, false)"), "{}", request.sql);
+    assert_eq!(request.wanted.sums, ["money".to_owned()].into());
 }

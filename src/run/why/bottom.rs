@@ -1,6 +1,6 @@
 //! The bottom of an explanation: the raw lines and rows of extracts behind a number, and what never landed.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use anyhow::Result;
 use arrow::array::{AsArray, RecordBatch};
@@ -8,7 +8,7 @@ use arrow::datatypes::Date32Type;
 
 use super::Reached;
 use super::desk::{DELETED_TABLE, Desk, quoted, same};
-use super::told::{Account, Part, Told};
+use super::told::{Account, Part, Told, days as days_in_words};
 use crate::config::source::Source;
 use crate::date::{BizDate, Slot, slot_words};
 use crate::ingest::rejects::REJECT_TABLE;
@@ -82,6 +82,10 @@ async fn lines(
             account.told.push(Told { part: Part::Line, table: table.to_owned(), days, says, ..Told::default() });
         }
     }
+    let rows = desk.number(&format!("select count(*) as rows from {found}"), None).await?;
+    if rows > limit as u64 {
+        account.note(table, &format!("the first {limit} of {rows} rows; --limit shows more"));
+    }
     Ok(())
 }
 
@@ -90,7 +94,8 @@ fn placed(batch: &RecordBatch, row: usize, place: &[&str], keys: &[String]) -> S
     let cell = |name: &str| batch.column_by_name(name).and_then(|column| text(column, row)).unwrap_or_default();
     let file = cell("file");
     let at = if place.contains(&"byte_offset") {
-        let element = if place.contains(&"element") { format!(" ({})", cell("element")) } else { String::new() };
+        let element = Some(cell("element")).filter(|element| !["", "0"].contains(&element.as_str()));
+        let element = element.map(|element| format!(" element {element}")).unwrap_or_default();
         format!("{file}:{}{element}", cell("byte_offset"))
     } else {
         format!("{file} row {}", cell("row_number"))
@@ -112,17 +117,23 @@ fn key_of(ctx: &Context, table: &str) -> Vec<String> {
 async fn rejected(desk: &Desk, table: &str, days: &BTreeSet<Slot>, account: &mut Account) -> Result<()> {
     let Some(days) = listed(days).filter(|_| desk.has(REJECT_TABLE)) else { return Ok(()) };
     let sql = format!(
-        "select dt, reason, count(*) as rows from {REJECT_TABLE} where table_name = {} and dt in ({days}) \
-         group by dt, reason order by dt, reason",
+        "select reason, dt, count(*) as rows from {REJECT_TABLE} where table_name = {} and dt in ({days}) \
+         group by reason, dt order by reason, dt",
         literal(table)
     );
+    let mut by_reason: BTreeMap<String, (u64, BTreeSet<Slot>)> = BTreeMap::new();
     for batch in desk.ask(&sql, None).await? {
         for row in 0..batch.num_rows() {
             let cell = |at: usize| text(batch.column(at), row).unwrap_or_default();
-            let says = format!("rejected: {}; `strata rejects show --reason {}`", cell(1), cell(1));
-            let told = Told { days: cell(0), rows: cell(2).parse().ok(), says, ..Told::default() };
-            account.told.push(Told { part: Part::Excluded, table: table.to_owned(), ..told });
+            let (rows, days) = by_reason.entry(cell(0)).or_default();
+            *rows += cell(2).parse::<u64>().unwrap_or_default();
+            days.insert(Some(cell(1).parse()?));
         }
+    }
+    for (reason, (rows, on)) in by_reason {
+        let says = format!("rejected on arrival: {reason}; `strata rejects show --reason {reason}`");
+        let told = Told { days: days_in_words(&on), rows: Some(rows), says, ..Told::default() };
+        account.told.push(Told { part: Part::Excluded, table: table.to_owned(), ..told });
     }
     Ok(())
 }

@@ -4,12 +4,13 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use anyhow::{Context as _, Result};
 use arrow::array::RecordBatch;
+use datafusion::sql::sqlparser::ast::Select;
 
 use super::Reached;
 use super::desk::{Desk, rows_in};
 use super::told::Account;
 use crate::date::{Slot, slot_words};
-use crate::model::trace::{Around, Block, Given, Wanted, blocks, trace, with_clause};
+use crate::model::trace::{Around, Block, Given, Traced, Wanted, blocks, trace, with_clause};
 use crate::model::{FIRST_LOADED_DAY, Model};
 use crate::run::cells::text;
 
@@ -108,6 +109,20 @@ impl Query {
     }
 }
 
+/// What was found on the way: rows of blocks that are still to be followed, those of other tables, and what is told.
+struct Found<'a> {
+    open: BTreeMap<usize, (Vec<RecordBatch>, Wanted)>,
+    reached: &'a mut BTreeMap<String, Reached>,
+    account: &'a mut Account,
+}
+
+/// The rows of a block: in a table, and as they are.
+struct Held<'a> {
+    table: &'a str,
+    rows: &'a [RecordBatch],
+    wanted: &'a Wanted,
+}
+
 /// The way down through the query of one partition.
 struct Way<'a> {
     desk: &'a Desk,
@@ -125,36 +140,71 @@ impl Way<'_> {
         account: &mut Account,
     ) -> Result<()> {
         let last = self.query.blocks.len() - 1;
-        let mut open: BTreeMap<usize, (Vec<RecordBatch>, Wanted)> = BTreeMap::from([(last, (rows, wanted.clone()))]);
+        let mut found = Found { open: BTreeMap::from([(last, (rows, wanted.clone()))]), reached, account };
         // From the last block to the first: each comes after all that read it.
-        while let Some((at, (rows, wanted))) = open.pop_last() {
-            let held = self.desk.distinct(&rows).await?;
-            let given = self.desk.ask(&format!("select * from {held}"), None).await?;
-            match self.query.blocks[at].selects.clone() {
+        while let Some((at, (rows, wanted))) = found.open.pop_last() {
+            let table = self.desk.distinct(&rows).await?;
+            let rows = self.desk.ask(&format!("select * from {table}"), None).await?;
+            let held = Held { table: &table, rows: &rows, wanted: &wanted };
+            match &self.query.blocks[at].selects {
                 Ok(selects) => {
                     for select in selects {
-                        self.through(at, &select, &held, &given, &wanted, (&mut open, &mut *reached), account).await?;
+                        self.through(at, select, &held, &mut found).await?;
                     }
                 }
-                Err(reason) => self.stop(at, &reason, reached),
+                Err(reason) => self.stop(at, reason, &mut found),
             }
-            self.desk.forget(&held)?;
+            self.desk.forget(&table)?;
         }
         Ok(())
     }
 
     /// Through one SELECT of a block.
-    #[expect(clippy::too_many_arguments, reason = "what was found, what is asked, and where it goes")]
-    async fn through(
-        &self,
-        at: usize,
-        select: &datafusion::sql::sqlparser::ast::Select,
-        held: &str,
-        given: &[RecordBatch],
-        wanted: &Wanted,
-        (open, reached): (&mut BTreeMap<usize, (Vec<RecordBatch>, Wanted)>, &mut BTreeMap<String, Reached>),
-        account: &mut Account,
-    ) -> Result<()> {
+    async fn through(&self, at: usize, select: &Select, held: &Held<'_>, found: &mut Found<'_>) -> Result<()> {
+        let names: Vec<String> = held
+            .rows
+            .first()
+            .map(|batch| batch.schema().fields().iter().map(|field| field.name().clone()).collect())
+            .unwrap_or_default();
+        let given = Given { table: held.table, columns: &names };
+        let traced = match self.turned(at, select, held.wanted, given) {
+            Ok(traced) => traced,
+            Err(reason) => {
+                self.stop(at, &reason, found);
+                return Ok(());
+            }
+        };
+        let of = self.query.blocks[at].name.as_deref();
+        let model = &self.model.name;
+        for (column, formula) in &traced.formulas {
+            found.account.formula(model, of, column, formula, value_of(held.rows, &names, column));
+        }
+        if let Some(block) = of.filter(|_| traced.is_grouped && !held.rows.is_empty()) {
+            found.account.step(model, self.slot.unwrap_or_default(), block, rows_in(held.rows) as u64);
+        }
+        for words in &traced.windows {
+            found.account.note(model, words);
+        }
+        let with = with_clause(&self.query.blocks[..at]);
+        for request in traced.requests {
+            let rows = self.desk.ask(&format!("{with}{}", request.sql), self.slot).await?;
+            self.take(at, request.table, request.wanted, rows, found);
+        }
+        for (words, sql) in &traced.excluded {
+            let rows = self.desk.number(&format!("{with}{sql}"), self.slot).await?;
+            found.account.excluded(model, self.slot.unwrap_or_default(), of, words, rows);
+        }
+        for table in traced.tested {
+            let tables = match self.query.block(&table, at) {
+                Some(block) => self.query.tables(block),
+                None => [table].into(),
+            };
+            found.account.tested(model, tables);
+        }
+        Ok(())
+    }
+
+    fn turned(&self, at: usize, select: &Select, wanted: &Wanted, given: Given<'_>) -> Result<Traced, String> {
         let (desk, query) = (self.desk, self.query);
         let columns = |table: &str| match query.block(table, at) {
             Some(block) => Some(query.columns[block].clone()),
@@ -166,66 +216,44 @@ impl Way<'_> {
         };
         let is_aggregate = |function: &str| desk.is_aggregate(function);
         let around = Around { columns: &columns, kept: &kept, is_aggregate: &is_aggregate };
-        let names: Vec<String> = given
-            .first()
-            .map(|batch| batch.schema().fields().iter().map(|field| field.name().clone()).collect())
-            .unwrap_or_default();
-        let output = &query.columns[at];
-        let traced = match trace(select, output, wanted, Given { table: held, columns: &names }, &around) {
-            Ok(traced) => traced,
-            Err(reason) => {
-                self.stop(at, &reason, reached);
-                return Ok(());
-            }
-        };
-        let of = query.blocks[at].name.as_deref();
-        for (column, formula) in &traced.formulas {
-            account.formula(&self.model.name, of, column, formula, value_of(given, &names, column));
-        }
-        let with = with_clause(&query.blocks[..at]);
-        for request in traced.requests {
-            let found = desk.ask(&format!("{with}{}", request.sql), self.slot).await?;
-            match query.block(&request.table, at) {
-                Some(_) if rows_in(&found) == 0 => {}
-                Some(block) => {
-                    let (rows, wanted) = open.entry(block).or_default();
-                    rows.extend(found);
-                    wanted.add(request.wanted);
-                }
-                None if request.table == self.model.name => {
-                    let reason = format!("{} reads its own past", self.model.name);
-                    account.note(&self.model.name, &reason);
-                }
-                None => {
-                    let read = self.read(&request.table);
-                    let input = reached.entry(request.table).or_default();
-                    input.read.extend(read);
-                    input.wanted.add(request.wanted);
-                    input.rows.extend(found.into_iter().filter(|batch| batch.num_rows() > 0));
+        trace(select, &query.columns[at], wanted, given, &around)
+    }
+
+    /// Takes up rows of a block or a table that a block reads.
+    fn take(&self, at: usize, table: String, wanted: Wanted, rows: Vec<RecordBatch>, found: &mut Found<'_>) {
+        match self.query.block(&table, at) {
+            // No row of its tables took part either, unless another way leads there.
+            Some(block) if rows_in(&rows) == 0 => {
+                for table in self.query.tables(block).into_iter().filter(|table| *table != self.model.name) {
+                    let read = self.read(&table);
+                    found.reached.entry(table).or_default().read.extend(read);
                 }
             }
+            Some(block) => {
+                let (held, asked) = found.open.entry(block).or_default();
+                held.extend(rows);
+                asked.add(wanted);
+            }
+            None if table == self.model.name => {
+                found.account.note(&table, &format!("{table} reads its own past"));
+            }
+            None => {
+                let read = self.read(&table);
+                let input = found.reached.entry(table).or_default();
+                input.read.extend(read);
+                input.wanted.add(wanted);
+                input.rows.extend(rows.into_iter().filter(|batch| batch.num_rows() > 0));
+            }
         }
-        for (words, sql) in &traced.excluded {
-            let rows = desk.number(&format!("{with}{sql}"), self.slot).await?;
-            account.excluded(&self.model.name, self.slot.unwrap_or_default(), of, words, rows);
-        }
-        for table in traced.tested {
-            let tables = match query.block(&table, at) {
-                Some(block) => query.tables(block),
-                None => [table].into(),
-            };
-            account.tested(&self.model.name, tables);
-        }
-        Ok(())
     }
 
     /// Goes on by partitions where rows cannot be followed.
-    fn stop(&self, at: usize, reason: &str, reached: &mut BTreeMap<String, Reached>) {
+    fn stop(&self, at: usize, reason: &str, found: &mut Found<'_>) {
         let name = self.query.blocks[at].name.as_deref();
         let place = name.map_or_else(|| self.model.name.clone(), |name| format!("{} ({name})", self.model.name));
         for table in self.query.tables(at).into_iter().filter(|table| *table != self.model.name) {
             let read = self.read(&table);
-            let input = reached.entry(table).or_default();
+            let input = found.reached.entry(table).or_default();
             input.read.extend(read);
             input.not_by_rows.insert(format!("{place}: {reason}"));
         }

@@ -57,6 +57,8 @@ pub(super) struct Reached {
     read: BTreeSet<Slot>,
     /// Why its rows could not be followed, where something could not.
     not_by_rows: BTreeSet<String>,
+    /// Whether it lies beneath a table whose rows were not followed.
+    is_beneath: bool,
 }
 
 /// Explains a number; changes nothing and takes no lock.
@@ -72,6 +74,8 @@ pub async fn why(ctx: &Context, request: &WhyRequest) -> Result<Vec<Told>> {
     let top = Reached { rows, wanted: Wanted::column(&request.column), ..Reached::default() };
     let mut reached = BTreeMap::from([(model.name.clone(), top)]);
 
+    // Whether the number was made from rows of any table.
+    let mut is_followed = false;
     let models: Vec<Model> = desk.project.models.iter().rev().cloned().collect();
     for model in &models {
         let Some(asked) = reached.remove(&model.name) else { continue };
@@ -84,6 +88,7 @@ pub async fn why(ctx: &Context, request: &WhyRequest) -> Result<Vec<Told>> {
             None => asked.read.clone(),
         };
         note_stale(&desk, model, &slots, &mut account);
+        is_followed |= found.is_some() && model.name != request.table;
         match found {
             Some(found) if slots.len() <= FOLLOWED_SLOTS => {
                 follow::rows(&desk, model, &found, &slots, &asked.wanted, &mut reached, &mut account).await?;
@@ -93,9 +98,18 @@ pub async fn why(ctx: &Context, request: &WhyRequest) -> Result<Vec<Told>> {
                 follow::partitions(&desk, model, &slots, Some(&reason), &mut reached);
             }
             None => {
-                // What lies beneath a table whose rows were not followed was not followed either.
-                let above = (!asked.not_by_rows.is_empty()).then(|| format!("it is read by {}", model.name));
-                follow::partitions(&desk, model, &slots, above.as_deref(), &mut reached);
+                // What lies beneath a table whose rows were not followed was not followed either. Beneath one of which no
+                // row took part something is to be told only if there is nothing else that the number was made from.
+                let is_beneath = asked.is_beneath || !asked.not_by_rows.is_empty();
+                is_followed |= reached.values().any(|input| !input.rows.is_empty());
+                if is_beneath || !is_followed {
+                    follow::partitions(&desk, model, &slots, None, &mut reached);
+                    for read in model.inputs().filter(|_| is_beneath) {
+                        if let Some(input) = reached.get_mut(&read.table) {
+                            input.is_beneath = true;
+                        }
+                    }
+                }
             }
         }
     }

@@ -20,6 +20,8 @@ pub enum Part {
     Number,
     /// How a value was computed.
     Formula,
+    /// Rows within a query that several rows became.
+    Step,
     /// Rows that took part.
     Rows,
     /// Partitions that were read, with the run that gave them.
@@ -39,6 +41,7 @@ impl Part {
         match self {
             Self::Number => "number",
             Self::Formula => "formula",
+            Self::Step => "step",
             Self::Rows => "rows",
             Self::Partition => "partition",
             Self::Line => "line",
@@ -84,6 +87,7 @@ pub struct Account {
     /// The lines.
     pub told: Vec<Told>,
     formulas: BTreeMap<String, usize>,
+    steps: BTreeMap<(String, String), (usize, BTreeSet<Slot>)>,
     excluded: BTreeMap<(String, String), (usize, BTreeSet<Slot>)>,
 }
 
@@ -98,7 +102,7 @@ impl Account {
             let (rows, says) = measures(desk, table, asked, found).await?;
             let slots = desk.slots_of(found).await?;
             self.told.push(Told { days: days(&slots), rows: Some(rows), says, ..line(Part::Rows) });
-        } else if asked.not_by_rows.is_empty() && desk.project.seeds.get(table).is_none() {
+        } else if asked.not_by_rows.is_empty() && !asked.is_beneath && desk.project.seeds.get(table).is_none() {
             let says = "none of its rows took part".to_owned();
             self.told.push(Told { days: days(&asked.read), rows: Some(0), says, ..line(Part::Rows) });
         }
@@ -149,15 +153,15 @@ impl Account {
             return;
         }
         let says = block.map_or_else(|| words.to_owned(), |block| format!("{words} ({block})"));
-        let next = self.told.len();
-        let (at, slots) = self.excluded.entry((table.to_owned(), says.clone())).or_insert((next, BTreeSet::new()));
-        slots.insert(slot);
-        if *at == next {
-            self.told.push(Told { part: Part::Excluded, table: table.to_owned(), says, ..Told::default() });
-        }
-        let told = &mut self.told[*at];
-        told.rows = Some(told.rows.unwrap_or(0) + rows);
-        told.days = days(slots);
+        let told = Told { part: Part::Excluded, table: table.to_owned(), says, ..Told::default() };
+        gather(&mut self.told, &mut self.excluded, told, slot, rows);
+    }
+
+    /// Tells how many rows of a block within a query took part.
+    pub fn step(&mut self, table: &str, slot: Slot, block: &str, rows: u64) {
+        let says = format!("of {block}, within its query");
+        let told = Told { part: Part::Step, table: table.to_owned(), says, ..Told::default() };
+        gather(&mut self.told, &mut self.steps, told, slot, rows);
     }
 
     /// Tells of tables that rows were only looked up in.
@@ -176,6 +180,25 @@ impl Account {
     }
 }
 
+/// Adds rows of a partition to the line that says the same of others, or begins it.
+fn gather(
+    all: &mut Vec<Told>,
+    places: &mut BTreeMap<(String, String), (usize, BTreeSet<Slot>)>,
+    told: Told,
+    slot: Slot,
+    rows: u64,
+) {
+    let next = all.len();
+    let (at, slots) = places.entry((told.table.clone(), told.says.clone())).or_insert((next, BTreeSet::new()));
+    slots.insert(slot);
+    if *at == next {
+        all.push(told);
+    }
+    let told = &mut all[*at];
+    told.rows = Some(told.rows.unwrap_or(0) + rows);
+    told.days = days(slots);
+}
+
 /// Days in words; nothing for a table without days.
 pub fn days(slots: &BTreeSet<Slot>) -> String {
     if *slots == [None].into() { String::new() } else { folded(slots) }
@@ -189,15 +212,15 @@ async fn measures(desk: &Desk, table: &str, asked: &Reached, found: &str) -> Res
     for column in &asked.wanted.value {
         if asked.wanted.sums.contains(column) && desk.is_number(table, column) {
             list.push(format!("sum(t.{})", quoted(column)));
-            words.push(format!("sum({column}) = "));
+            words.push((format!("sum({column}) = "), format!("{column} = ")));
         } else if asked.wanted.distinct.contains(column) {
             list.push(format!("count(distinct t.{})", quoted(column)));
-            words.push(format!("different {column}: "));
+            words.push((format!("different {column}: "), format!("different {column}: ")));
         }
     }
     if columns.iter().any(|column| column == "copies") && desk.is_number(table, "copies") {
         list.push("sum(t.copies) - count(*)".to_owned());
-        words.push("copies dropped: ".to_owned());
+        words.push(("copies dropped: ".to_owned(), "copies dropped: ".to_owned()));
     }
     let on = same("t", "f", &desk.identity(table));
     let list: Vec<String> =
@@ -208,6 +231,9 @@ async fn measures(desk: &Desk, table: &str, asked: &Reached, found: &str) -> Res
     debug_assert_eq!(rows_in(&batches), 1, "an aggregate without groups");
     let rows = text(batch.column(0), 0).and_then(|rows| rows.parse().ok()).unwrap_or(0);
     let value = |at: usize| text(batch.column(at), 0).unwrap_or_else(|| "NULL".to_owned());
-    let says = words.iter().enumerate().map(|(at, word)| format!("{word}{}", value(at + 1)));
+    // Of one row there is nothing to add up.
+    let word = |(of_many, of_one): &(String, String)| if rows == 1 { of_one.clone() } else { of_many.clone() };
+    let says = words.iter().enumerate().map(|(at, words)| format!("{}{}", word(words), value(at + 1)));
+    let says = says.filter(|says| says != "copies dropped: 0");
     Ok((rows, says.collect::<Vec<_>>().join("; ")))
 }
