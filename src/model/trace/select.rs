@@ -154,7 +154,10 @@ pub(super) fn column(factor: &Factor, column: &str) -> Expr {
 }
 
 fn formulas(items: &[(String, Expr)], wanted: &Wanted) -> Vec<(String, String)> {
-    let computed = |expr: &Expr| name(passed_on(expr)).is_none() && !is_the_day(expr);
+    let computed = |expr: &Expr| {
+        let inner = passed_on(expr);
+        name(inner).is_none() && !is_the_day(expr) && !matches!(inner, Expr::Value(_))
+    };
     let wanted = items.iter().filter(|(column, expr)| wanted.value.contains(column) && computed(expr));
     wanted.map(|(column, expr)| (column.clone(), expr.to_string())).collect()
 }
@@ -304,10 +307,13 @@ impl Turned<'_> {
         let mentioned = |place: usize| !asked[place].is_empty() && self.factors[place].part != Part::Tested;
         let is_kept = |place: usize| self.factors[place].part == Part::Kept;
         let mut places = 0..asked.len();
-        // What an outer join found, or did not find, belongs to a row that others make.
-        let rows_counted = places.clone().filter(|place| mentioned(*place)).all(|place| !is_kept(place));
+        // What an outer join found, or did not find, belongs to a row that others make: those that it is known by.
+        let none_kept = places.clone().filter(|place| mentioned(*place)).all(|place| !is_kept(place));
         let any = places.any(mentioned);
-        let is_followed = |place: usize| (any && mentioned(place)) || (rows_counted && is_kept(place));
+        let known_by: BTreeSet<usize> =
+            self.keys.iter().flat_map(|(expr, _)| names(expr)).filter_map(|name| self.place(&name)).collect();
+        let makes_rows = |place: usize| is_kept(place) && (!any || known_by.is_empty() || known_by.contains(&place));
+        let is_followed = |place: usize| (any && mentioned(place)) || (none_kept && makes_rows(place));
         let followed: Vec<bool> = (0..asked.len()).map(is_followed).collect();
         asked.into_iter().zip(followed).map(|(wanted, followed)| followed.then_some(wanted)).collect()
     }

@@ -116,7 +116,7 @@ pub async fn why(ctx: &Context, request: &WhyRequest) -> Result<Vec<Told>> {
     for (table, asked) in reached {
         bottom::source(ctx, &desk, &table, &asked, request.limit, &mut account).await?;
     }
-    Ok(account.told)
+    Ok(account.in_order())
 }
 
 /// The model of the number that is asked about, which must be there.

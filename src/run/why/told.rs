@@ -13,7 +13,7 @@ use crate::run::cells::text;
 use crate::run::moments::began_ms;
 
 /// What a line is about.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Serialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Part {
     /// The number itself.
@@ -28,11 +28,11 @@ pub enum Part {
     Partition,
     /// A raw line or a row of an extract.
     Line,
-    /// Rows that did not take part, and why.
-    Excluded,
     /// Something to know.
     #[default]
     Note,
+    /// Rows that did not take part, and why.
+    Excluded,
 }
 
 impl Part {
@@ -84,7 +84,7 @@ impl Told {
 /// The lines told so far, and where those stand that gather numbers from several partitions.
 #[derive(Default)]
 pub struct Account {
-    /// The lines.
+    /// The lines, as they were found.
     pub told: Vec<Told>,
     formulas: BTreeMap<String, usize>,
     steps: BTreeMap<(String, String), (usize, BTreeSet<Slot>)>,
@@ -169,6 +169,17 @@ impl Account {
         for table in tables.into_iter().filter(|table| table != model) {
             self.note(&table, &format!("{model} only asks whether it has a row"));
         }
+    }
+
+    /// The lines in the order in which they are read: table by table from the number down, and part by part.
+    pub fn in_order(mut self) -> Vec<Told> {
+        let mut tables: BTreeMap<String, usize> = BTreeMap::new();
+        for told in &self.told {
+            let next = tables.len();
+            tables.entry(told.table.clone()).or_insert(next);
+        }
+        self.told.sort_by_key(|told| (tables.get(&told.table).copied(), told.part));
+        self.told
     }
 
     /// Tells something about a table, once.
