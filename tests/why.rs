@@ -83,7 +83,8 @@ fn extract_row(shop: &Shop, place: &str) -> Vec<(String, String)> {
     let (file, row) = place.split(',').next().expect("a place").split_once(" row ").expect("file row N");
     let text = String::from_utf8(unpacked(shop, &format!("in/orders/{file}"))).expect("text");
     let row: usize = row.parse().expect("a number");
-    let cells = |line: &str| line.split(',').map(str::to_owned).collect::<Vec<_>>();
+    let bare = |cell: &str| cell.trim_matches(['"', '\r', '\u{feff}', ' ']).to_owned();
+    let cells = |line: &str| line.split(',').map(bare).collect::<Vec<_>>();
     let header = cells(text.lines().next().expect("a header"));
     header.into_iter().zip(cells(text.lines().nth(row).expect("the row"))).collect()
 }

@@ -18,8 +18,9 @@ use crate::run::{Told, WhyRequest};
 ///
 /// Follows the number through the SQL of its model and of the tables beneath: how it was computed, which rows of each
 /// table took part and what they come to, which partitions were read and which run gave them, the places of the raw lines
-/// or rows, and the rows that conditions, rejects and dropped copies kept out. Where rows cannot be followed (windows,
-/// own past, LIMIT), it says so and tells the partitions. Takes no lock and changes nothing.
+/// or rows, and the rows that conditions, rejects and dropped copies kept out. Of a rank or
+/// a percentile these are all rows that were compared. Where rows cannot be followed (a table's own past, LIMIT), it says so
+/// and tells the partitions. Takes no lock and changes nothing.
 #[derive(clap::Args)]
 #[command(after_help = "Examples:
   strata why app_active_visitor.dau --dt 2026-01-05
@@ -34,7 +35,7 @@ pub struct Args {
     /// A condition in SQL that its row meets and no other of the day
     #[arg(long = "where", value_name = "CONDITION")]
     condition: Option<String>,
-    /// How many raw lines and rows to show of each source table
+    /// How many raw lines and rows of extracts to show of each source table; totals are of all
     #[arg(long, value_name = "N", default_value_t = 10)]
     limit: usize,
     #[command(flatten)]
