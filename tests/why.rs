@@ -32,7 +32,8 @@ fn explained(shop: &Shop, arguments: &[&str]) -> Vec<Line> {
 /// The rows of a table that took part.
 fn rows<'a>(lines: &'a [Line], table: &str) -> &'a Line {
     let found = lines.iter().find(|line| line.part == "rows" && line.table == table);
-    found.unwrap_or_else(|| panic!("rows of {table} in {lines:#?}"))
+    assert!(found.is_some(), "rows of {table} in {lines:#?}");
+    found.expect("just seen")
 }
 
 fn asked(shop: &Shop, sql: &str) -> String {
