@@ -32,6 +32,7 @@ mod terminal;
 mod test;
 mod undo;
 mod verify;
+mod why;
 mod wording;
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -91,6 +92,7 @@ enum Command {
     Diff(diff::Args),
     Bisect(bisect::Args),
     Maintain(maintain::Args),
+    Why(why::Args),
     Sample(sample::Args),
     Doctor(doctor::Args),
     Init(init::Args),
@@ -163,6 +165,7 @@ impl Command {
             Self::Diff(args) => args.run(session),
             Self::Bisect(args) => args.run(session),
             Self::Maintain(args) => args.run(session),
+            Self::Why(args) => args.run(session),
             Self::Sample(args) => args.run(session),
             Self::Doctor(args) => args.run(session),
             Self::Init(args) => args.run(session),

@@ -11,7 +11,7 @@ use crate::config::Config;
 use crate::error::Exit;
 use crate::run::{
     self, Diff, DiffRequest, MaintainRequest, MaintenanceReport, ModelRow, ReplayRequest, RunRequest, RunRow, Step,
-    Trial, Turning, Verified, VerifyRequest, Vitals,
+    Told, Trial, Turning, Verified, VerifyRequest, Vitals, WhyRequest,
 };
 
 /// A request for these steps, days and models, neither forced nor patient.
@@ -152,4 +152,10 @@ pub fn runs(session: &Session, config: Config, wanted: Option<&str>, limit: usiz
 pub fn vitals(session: &Session, config: Config) -> Result<Vitals> {
     let context = session.context(config);
     session.block_on(&context, run::vitals(&context))
+}
+
+/// What a number was made from.
+pub fn why(session: &Session, config: Config, request: &WhyRequest) -> Result<Vec<Told>> {
+    let context = session.context(config);
+    session.block_on(&context, run::why(&context, request))
 }

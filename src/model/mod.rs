@@ -21,6 +21,7 @@ mod relation;
 mod scope;
 mod select;
 mod sql;
+pub mod trace;
 
 use std::fmt;
 use std::str::FromStr;

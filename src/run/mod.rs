@@ -29,6 +29,7 @@ mod trial;
 mod turn;
 mod undo;
 mod verify;
+mod why;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -52,6 +53,7 @@ pub use report::{DifferenceReport, ExportReport, ModelReport, ModelResult, RunRe
 pub use trial::{Trial, test};
 pub use undo::{UndoReport, undo, undo_plan};
 pub use verify::{Unlike, Verified, VerifyRequest, verify};
+pub use why::{Part, Told, WhyRequest, why};
 
 use crate::config::Location;
 use crate::date::BizDate;
