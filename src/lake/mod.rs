@@ -91,6 +91,11 @@ impl Lake {
         Arc::clone(&self.store)
     }
 
+    /// Where something besides the tables lies in the object store.
+    pub fn beside_tables(&self, name: &str) -> Path {
+        self.prefix.clone().join(name)
+    }
+
     /// Where a table lies in the object store: the layer is the first part of its name.
     pub fn path(&self, table: &str) -> Path {
         let layer = table.split('_').next().unwrap_or(table);

@@ -4,8 +4,9 @@ use std::collections::BTreeMap;
 use std::path::Path;
 use std::sync::Arc;
 
-use anyhow::{Context as _, Result, anyhow, bail};
+use anyhow::{Context as _, Result, bail};
 
+use super::arrivals::{Place, place_of};
 use super::books;
 use super::build::{Target, check_published};
 use super::project::{Context, Project};
@@ -15,7 +16,7 @@ use crate::check::Severity;
 use crate::config::source::Source;
 use crate::config::{Location, Reading};
 use crate::date::DateRange;
-use crate::error::{Advice, Exit, render};
+use crate::error::render;
 use crate::ingest::logs::{LogsIngest, ingest_logs};
 use crate::ingest::orders::{Extraction, OrdersIngest, Origin, ingest_orders};
 use crate::mysql::Server;
@@ -33,19 +34,12 @@ pub async fn ingest(
     let mut incomplete = BTreeMap::new();
     let sources = &ctx.config.sources;
     for (name, source) in sources.iter().filter(|(name, s)| is_wanted(&request.sources, name, &s.source)) {
-        let root = match &source.location {
-            Location::Local(root) if root.is_dir() => root.as_path(),
-            Location::Local(root) => {
-                let what = anyhow!("source {name}: there is no folder {}", ctx.config.shown(root));
-                let hint = format!("create it, or set sources.{name} in conf/warehouse.toml");
-                fail(ctx, report, &Err::<(), _>(what).hint(hint).expect_err("it is an error"));
+        let root = match place_of(ctx, name, source)? {
+            Place::Folder(root) => root,
+            Place::Database => Path::new(""),
+            Place::Missing(error) => {
+                fail(ctx, report, &error);
                 continue;
-            }
-            Location::Mysql(_) => Path::new(""),
-            Location::Object(_) => {
-                let what =
-                    anyhow!("source {name} at {}: only folders of this machine can be read yet", source.location);
-                return Err(what).exit(Exit::Usage);
             }
         };
         let (zone, run, now_ms) = (ctx.config.timezone, ctx.run.as_str(), ctx.now_ms);
@@ -140,7 +134,7 @@ fn without_source(name: &str, source: &Source) -> Vec<(String, String)> {
 }
 
 /// Whether a source was asked for: by its name, or as `logs` or `orders`.
-fn is_wanted(wanted: &[String], name: &str, source: &Source) -> bool {
+pub fn is_wanted(wanted: &[String], name: &str, source: &Source) -> bool {
     let kind = match source {
         Source::Log(_) => "logs",
         Source::Tables(_) => "orders",
