@@ -161,6 +161,9 @@ async fn locked_run(
         incomplete = steps::ingest(ctx, project, request, &mut report).await?;
     }
     let mut recorded = project.recorded_after_ingest(before).await?;
+    if request.steps.contains(&Step::Build) {
+        incomplete.extend(steps::never_ingested(ctx, project, request, &recorded.states).await?);
+    }
     let to = last_day(ctx, request, recorded.last_arrival);
     report.to = to;
     if let Some(to) = to {

@@ -344,19 +344,14 @@ pub fn table_state(records: &BTreeMap<String, String>) -> Result<Option<TableSta
 }
 
 fn starts(config: &Config) -> Vec<SourceStart> {
-    config
-        .sources
-        .values()
-        .map(|source| match &source.source {
-            Source::Log(log) => {
-                SourceStart { tables: BTreeSet::from([log.table.clone()]), first_day_of: log.table.clone() }
-            }
-            Source::Tables(tables) => SourceStart {
-                tables: tables.tables.iter().map(|t| format!("ods_{}", t.name)).collect(),
-                first_day_of: tables.first_day.clone(),
-            },
-        })
-        .collect()
+    let start = |source: &Source| SourceStart {
+        tables: source.tables().into_iter().collect(),
+        first_day_of: match source {
+            Source::Log(log) => log.table.clone(),
+            Source::Tables(tables) => tables.first_day.clone(),
+        },
+    };
+    config.sources.values().map(|source| start(&source.source)).collect()
 }
 
 fn load_models(config: &Config) -> Result<Models> {

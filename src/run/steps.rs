@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::path::Path;
 use std::sync::Arc;
 
-use anyhow::{Context as _, Result, bail};
+use anyhow::{Context as _, Result, anyhow, bail};
 
 use super::arrivals::{Place, place_of};
 use super::books;
@@ -14,9 +14,9 @@ use super::report::{RunReport, SourceReport};
 use super::{RunRequest, Step};
 use crate::check::Severity;
 use crate::config::source::Source;
-use crate::config::{Location, Reading};
+use crate::config::{Location, Reading, SourceConfig};
 use crate::date::DateRange;
-use crate::error::render;
+use crate::error::{Advice, Exit, render};
 use crate::ingest::logs::{LogsIngest, ingest_logs};
 use crate::ingest::orders::{Extraction, OrdersIngest, Origin, ingest_orders};
 use crate::mysql::Server;
@@ -114,6 +114,36 @@ pub async fn ingest(
     Ok(incomplete)
 }
 
+/// The source tables that are not there, and why: nothing was ever ingested from their source.
+///
+/// # Errors
+/// When the lake cannot be read, or none of them is there and nothing is ingested now, so that there is nothing to build.
+pub async fn never_ingested(
+    ctx: &Context,
+    project: &Project,
+    request: &RunRequest,
+    states: &States,
+) -> Result<BTreeMap<String, String>> {
+    let mut missing = BTreeMap::new();
+    for table in project.models.sources().filter(|table| states.get(table).is_none()) {
+        if !project.lake.has_table(table).await? {
+            let is_of = |source: &SourceConfig| source.source.tables().iter().any(|name| name == table);
+            let source =
+                ctx.config.sources.iter().find(|(_, source)| is_of(source)).map_or("its source", |(name, _)| name);
+            let cause = format!("nothing was ever ingested from {source} (`strata ingest {source}`)");
+            missing.insert(table.to_owned(), cause);
+        }
+    }
+    let is_empty = project.models.sources().all(|table| missing.contains_key(table));
+    if is_empty && !request.steps.contains(&Step::Ingest) {
+        let what = anyhow!("there is nothing to build from: nothing was ever ingested into {}", ctx.config.lake);
+        return Err(what)
+            .hint("`strata run` ingests, builds and exports; `strata ingest` only ingests")
+            .exit(Exit::Usage);
+    }
+    Ok(missing)
+}
+
 /// What is read of a database: for a run up to its last day, for `ingest` alone also what changed in a range.
 fn extraction<'a>(ctx: &Context, server: &'a Server, reading: Reading, request: &RunRequest) -> Result<Extraction<'a>> {
     let Some(today) = ctx.config.timezone.day_of_ms(ctx.now_ms) else { bail!("the clock shows no real date") };
@@ -127,9 +157,10 @@ fn extraction<'a>(ctx: &Context, server: &'a Server, reading: Reading, request: 
 fn without_source(name: &str, source: &Source) -> Vec<(String, String)> {
     match source {
         Source::Log(_) => Vec::new(),
-        Source::Tables(tables) => (tables.tables.iter())
-            .map(|table| (format!("ods_{}", table.name), format!("the source {name} could not be read")))
-            .collect(),
+        Source::Tables(_) => {
+            let cause = format!("the source {name} could not be read");
+            source.tables().into_iter().map(|table| (table, cause.clone())).collect()
+        }
     }
 }
 
