@@ -13,7 +13,7 @@ mod wanted;
 
 pub use begin::{Begins, SourceStart, begins, has_content, obsolete};
 pub use fingerprint::{Fingerprint, fingerprint};
-pub use rows::{Cost, PlanRow, folded, listing};
+pub use rows::{Cost, PlanRow, aligned, folded, listing, merged};
 pub use stale::{Change, ChangedInput, Reason, stale};
 pub use state::{DayIndex, SlotState, States, TableState};
 pub use steps::{Expected, Plan, PlanStep, plan};

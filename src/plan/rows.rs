@@ -13,6 +13,9 @@ use crate::progress::count;
 /// More runs of days than these are counted and not listed.
 const LISTED_RUNS: usize = 3;
 
+/// Where a plan has more rows than these, alike ones may be put together.
+const SCREEN_ROWS: usize = 24;
+
 /// Lines are not longer than this where that can be helped: a reason that does not fit has a line of its own.
 const WIDTH: usize = 110;
 
@@ -130,33 +133,61 @@ pub fn listing(rows: &[PlanRow]) -> String {
     let head = ["model", "days", "parts", "rows", "bytes", "time", "why"].map(str::to_owned);
     let cells = |name: &str, days: String, parts: usize, cost: &Cost, why: &str| {
         let [amount, bytes, time] = cost.words();
-        [name.to_owned(), days, count(parts as u64), amount, bytes, time, why.to_owned()]
+        [name.to_owned(), days, count(parts as u64), amount, bytes, time, why.to_owned()].into()
     };
-    let mut lines = vec![head];
+    let mut lines: Vec<Vec<String>> = vec![head.into()];
     lines.extend(rows.iter().map(|row| cells(&row.model, row.days(), row.partitions, &row.cost, &row.reason)));
-    let sum = rows.iter().fold(Cost::default(), |sum, row| sum.and(row.cost));
-    let unknown: BTreeSet<&str> =
-        rows.iter().filter(|row| row.cost.seconds.is_none()).map(|row| row.model.as_str()).collect();
-    let why = match unknown.len() {
-        0 => String::new(),
-        n => format!("time without {n} models that no run has built"),
-    };
-    let partitions = rows.iter().map(|row| row.partitions).sum();
-    lines.push(cells("total", String::new(), partitions, &sum, &why));
+    if rows.len() > 1 {
+        let sum = rows.iter().fold(Cost::default(), |sum, row| sum.and(row.cost));
+        let mut total: Vec<String> =
+            cells("total", String::new(), rows.iter().map(|row| row.partitions).sum(), &sum, "");
+        if sum.seconds.is_some() && rows.iter().any(|row| row.cost.seconds.is_none()) {
+            total[5].push('+');
+        }
+        lines.push(total);
+    }
+    aligned(&lines)
+}
+
+/// The rows as they are where more would fill a screen; else models of a layer that are built on the same days for the
+/// same reason are one row.
+pub fn merged(rows: &[PlanRow]) -> Vec<PlanRow> {
+    if rows.len() <= SCREEN_ROWS {
+        return rows.to_vec();
+    }
+    let mut merged: Vec<(usize, PlanRow)> = Vec::new();
+    for row in rows {
+        let key = |row: &PlanRow| (row.layer, row.whole, row.from, row.to, row.reason.clone());
+        match merged.iter_mut().find(|(_, other)| key(other) == key(row)) {
+            Some((models, all)) => {
+                *models += 1;
+                all.model = format!("{models} {} models", row.layer.name());
+                all.partitions += row.partitions;
+                all.cost = all.cost.and(row.cost);
+            }
+            None => merged.push((1, row.clone())),
+        }
+    }
+    merged.into_iter().map(|(_, row)| row).collect()
+}
+
+/// Lines of cells as a table: the first two columns and the last begin at the left, the others are numbers. What does not
+/// fit into the last one stands beneath.
+pub fn aligned(lines: &[Vec<String>]) -> String {
+    let columns = lines.first().map_or(0, |line| line.len().saturating_sub(1));
     let width = |column: usize| lines.iter().map(|line| line[column].chars().count()).max().unwrap_or(0);
-    let widths: Vec<usize> = (0..6).map(width).collect();
+    let widths: Vec<usize> = (0..columns).map(width).collect();
     let mut text = String::new();
-    for line in &lines {
+    for line in lines {
         let mut start = String::new();
-        for (column, cell) in line[..6].iter().enumerate() {
+        for (column, cell) in line[..columns].iter().enumerate() {
             let room = " ".repeat(widths[column] - cell.chars().count());
-            // Numbers stand at the right.
             let padded = if column < 2 { format!("{cell}{room}  ") } else { format!("{room}{cell}  ") };
             start.push_str(&padded);
         }
-        let why = &line[6];
-        let fits = start.chars().count() + why.chars().count() <= WIDTH;
-        let line = if fits { format!("{start}{why}") } else { format!("{}\n    {why}", start.trim_end()) };
+        let last = &line[columns];
+        let fits = start.chars().count() + last.chars().count() <= WIDTH;
+        let line = if fits { format!("{start}{last}") } else { format!("{}\n    {last}", start.trim_end()) };
         let _ = writeln!(text, "{}", line.trim_end());
     }
     text

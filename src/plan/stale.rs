@@ -105,8 +105,8 @@ impl fmt::Display for Reason {
             Self::MeaningChanged(None) => f.write_str("SQL changed"),
             Self::MeaningChanged(Some(edit)) => edit.fmt(f),
             Self::Forced => f.write_str("forced"),
-            Self::Arriving(tables) => write!(f, "new at the source: {}", listed(tables)),
-            Self::UpstreamPlanned(tables) => write!(f, "upstream will be rebuilt: {}", listed(tables)),
+            Self::Arriving(tables) => write!(f, "new at the source: {}", listed(tables, "and")),
+            Self::UpstreamPlanned(tables) => write!(f, "if {} changes", listed(tables, "or")),
             Self::InputsChanged(inputs) => {
                 let inputs: Vec<String> = inputs.iter().map(ToString::to_string).collect();
                 f.write_str(&inputs.join("; "))
@@ -115,8 +115,14 @@ impl fmt::Display for Reason {
     }
 }
 
-fn listed(tables: &BTreeSet<String>) -> String {
-    tables.iter().map(String::as_str).collect::<Vec<_>>().join(", ")
+/// Names in a row, the last of them after a word: `a, b or c`.
+fn listed(names: &BTreeSet<String>, word: &str) -> String {
+    let names: Vec<&str> = names.iter().map(String::as_str).collect();
+    match names.split_last() {
+        Some((last, [])) => (*last).to_owned(),
+        Some((last, rest)) => format!("{} {word} {last}", rest.join(", ")),
+        None => String::new(),
+    }
 }
 
 /// Which of some partitions of a model are stale, and why. For a model that is made in one go the only slot is `None`.

@@ -26,7 +26,7 @@ fn what_waits_for_a_new_day_is_built_like_any_other_new_day() {
     }
     let late = shown(&states, BTreeMap::from([waits("ods_user_action", 5)]));
     assert!(late.contains("dwd_event 2026-01-05 new at the source: ods_user_action\n"), "{late}");
-    assert!(late.contains("dws_visitor_day 2026-01-05 upstream will be rebuilt: dwd_event\n"), "{late}");
+    assert!(late.contains("dws_visitor_day 2026-01-05 if dwd_event changes\n"), "{late}");
     let first = shown(&States::default(), BTreeMap::from([waits("ods_user_action", 12)]));
     assert!(first.contains("dwd_event 2026-01-12 never built\n") && first.contains("app_active 2026-01-12"), "{first}");
 }
@@ -51,15 +51,38 @@ fn a_plan_is_a_table_that_fits_and_says_what_it_does_not_know() {
     let text =
         listing(&[row("dws_a", known, long), row("dws_b", more, "never built"), row("dws_c", nothing, "forced")]);
     let expected = "\
-model  days                    parts     rows   bytes   time  why
-dws_a  2026-01-01..2026-01-12     12   12,000   3 MiB  1.3 s
+model  days                    parts     rows   bytes    time  why
+dws_a  2026-01-01..2026-01-12     12   12,000   3 MiB   1.3 s
     input dwd_event 2026-01-01..2026-01-12 changed by run 20260105T010203123-04711: 1,000 → 1,013 rows
-dws_b  2026-01-01..2026-01-12     12  12,000+  3 MiB+      ?  never built
-dws_c  2026-01-01..2026-01-12     12        ?       ?      ?  forced
-total                             36  24,000+  6 MiB+  1.3 s  time without 2 models that no run has built
+dws_b  2026-01-01..2026-01-12     12  12,000+  3 MiB+       ?  never built
+dws_c  2026-01-01..2026-01-12     12        ?       ?       ?  forced
+total                             36  24,000+  6 MiB+  1.3 s+
 ";
     assert_eq!(text, expected);
     assert!(text.lines().all(|line| line.chars().count() <= 110));
+}
+
+#[test]
+fn alike_models_of_a_layer_are_one_row_where_they_would_fill_a_screen() {
+    let row = |n: usize, reason: &str| PlanRow {
+        model: format!("dws_{n}"),
+        layer: crate::model::Layer::Dws,
+        whole: false,
+        from: Some(day(1)),
+        to: Some(day(2)),
+        partitions: 2,
+        cost: Cost { rows: 5, ..Cost::default() },
+        reason: reason.to_owned(),
+        certain: true,
+    };
+    let few: Vec<PlanRow> = (0..10).map(|n| row(n, "never built")).collect();
+    assert_eq!(merged(&few), few);
+    let many: Vec<PlanRow> = (0..40).map(|n| row(n, if n == 7 { "forced" } else { "never built" })).collect();
+    let said: Vec<String> = merged(&many)
+        .iter()
+        .map(|row| format!("{} {} {} {}", row.model, row.partitions, row.cost.rows, row.reason))
+        .collect();
+    assert_eq!(said, ["39 dws models 78 195 never built", "dws_7 2 5 forced"]);
 }
 
 #[test]

@@ -246,7 +246,7 @@ fn rows_on_no_day_are_built_as_long_as_there_are_any() {
     };
     let expected = "\
 dws_line       no day  1 partition   never built
-dws_line_week  no day  1 partition   upstream will be rebuilt: dws_line
+dws_line_week  no day  1 partition   if dws_line changes
 ";
     assert_eq!(lines(&states), expected);
     for name in ["dws_line", "dws_line_week"] {
@@ -257,7 +257,7 @@ dws_line_week  no day  1 partition   upstream will be rebuilt: dws_line
     states.set_slot("dwd_order", None, slot(2, "r4"));
     let expected = "\
 dws_line       no day  1 partition   input dwd_order on no day changed by run r4
-dws_line_week  no day  1 partition   upstream will be rebuilt: dws_line
+dws_line_week  no day  1 partition   if dws_line changes
 ";
     assert_eq!(lines(&states), expected);
     // The order got a day: nothing is to be built on none, and what is there goes.
@@ -297,12 +297,12 @@ fn a_late_event_reaches_exactly_the_days_that_read_it() {
     states.set_slot("ods_user_action", Some(day(10)), slot(2, "r3"));
     let expected = "\
 dwd_event        2026-01-10              1 partition   input ods_user_action 2026-01-10 changed by run r3
-dws_visitor_day  2026-01-10              1 partition   upstream will be rebuilt: dwd_event
-dws_first        2026-01-10              1 partition   upstream will be rebuilt: dws_visitor_day
-dws_first        2026-01-11..2026-01-12  2 partitions  upstream will be rebuilt: dws_first
-dws_week         2026-01-10..2026-01-12  3 partitions  upstream will be rebuilt: dws_visitor_day
-app_active       2026-01-10..2026-01-12  3 partitions  upstream will be rebuilt: dws_week
-app_both         2026-01-10..2026-01-12  3 partitions  upstream will be rebuilt: dws_first
+dws_visitor_day  2026-01-10              1 partition   if dwd_event changes
+dws_first        2026-01-10              1 partition   if dws_visitor_day changes
+dws_first        2026-01-11..2026-01-12  2 partitions  if dws_first changes
+dws_week         2026-01-10..2026-01-12  3 partitions  if dws_visitor_day changes
+app_active       2026-01-10..2026-01-12  3 partitions  if dws_week changes
+app_both         2026-01-10..2026-01-12  3 partitions  if dws_first changes
 ";
     assert_eq!(printed(&states, &wanted), expected);
 }

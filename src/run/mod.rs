@@ -173,7 +173,7 @@ async fn locked_run(
         let target = Target { selected: selected.clone(), window, force: request.force, incomplete };
         if request.steps.contains(&Step::Build) {
             let outlook = outlook::outlook(ctx, project, selected, request, &recorded, Vec::new()).await?;
-            outlook.to_string().lines().for_each(|line| ctx.reporter.report(Event::Note(line.to_owned())));
+            outlook.brief().lines().for_each(|line| ctx.reporter.report(Event::Note(line.to_owned())));
             report.models = build::build(ctx, project, &mut recorded.states, &target, &outlook.plan).await?;
             report.failures.extend(report.models.iter().filter_map(failure));
             report.warnings.extend(report.models.iter().flat_map(warnings));

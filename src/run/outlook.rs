@@ -16,12 +16,14 @@ use super::project::{CONCURRENT_TABLES, Context, Project, Recorded};
 use super::turn::is_read;
 use crate::config::ByteSize;
 use crate::date::{BizDate, Slot};
+use crate::ingest::Waiting;
 use crate::lake::{FileRef, Table};
 use crate::model::{FIRST_LOADED_DAY, Span};
 use crate::plan::{
-    Cost, Expected, Plan, PlanRow, PlanStep, States, Window, begins, folded, listing, plan as plan_steps, wanted,
+    Cost, Expected, Plan, PlanRow, PlanStep, States, Window, aligned, begins, folded, listing, merged,
+    plan as plan_steps, wanted,
 };
-use crate::progress::counted;
+use crate::progress::count;
 
 /// What a run is about to do.
 #[derive(Default)]
@@ -41,36 +43,53 @@ impl Outlook {
     pub fn is_empty(&self) -> bool {
         self.arrivals.iter().all(|source| source.waiting.is_empty()) && self.plan.is_empty()
     }
+
+    /// The same as [`Display`](fmt::Display), with alike models in one row where it would fill more than a screen.
+    pub fn brief(&self) -> String {
+        self.text(&merged(&self.rows))
+    }
+
+    fn text(&self, rows: &[PlanRow]) -> String {
+        let mut parts = Vec::new();
+        let notes = self.arrivals.iter().filter_map(|source| Some((&source.source, source.note.as_ref()?)));
+        let notes = notes.map(|(source, note)| format!("{source}: {note}\n"));
+        let gone = self.plan.steps.iter().filter(|step| !step.obsolete.is_empty()).map(|step| {
+            let days = folded(&step.obsolete.iter().copied().collect());
+            format!("{}: {days} will be taken away, for nothing is left to make it from\n", step.model)
+        });
+        parts.push(notes.collect::<String>());
+        parts.push(self.waiting());
+        parts.push(gone.collect());
+        parts.push(if rows.is_empty() { String::new() } else { listing(rows) });
+        parts.retain(|part| !part.is_empty());
+        parts.join("\n")
+    }
+
+    /// What waits at the sources, as a table.
+    fn waiting(&self) -> String {
+        let all =
+            self.arrivals.iter().flat_map(|source| source.waiting.iter().map(|waiting| (&source.source, waiting)));
+        let line = |(source, waiting): (&String, &Waiting)| {
+            let days = match folded(&waiting.slots) {
+                days if days.is_empty() => "no rows".to_owned(),
+                days if waiting.at_least => format!("at least {days}"),
+                days => days,
+            };
+            let (files, bytes) = (count(waiting.files as u64), ByteSize(waiting.bytes).to_string());
+            vec![waiting.table.clone(), days, files, bytes, source.clone()]
+        };
+        let mut lines: Vec<Vec<String>> = all.map(line).collect();
+        if lines.is_empty() {
+            return String::new();
+        }
+        lines.insert(0, ["waiting for", "days", "files", "bytes", "source"].map(str::to_owned).into());
+        aligned(&lines)
+    }
 }
 
 impl fmt::Display for Outlook {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        for source in &self.arrivals {
-            if let Some(note) = &source.note {
-                writeln!(f, "{}: {note}", source.source)?;
-            }
-            for waiting in &source.waiting {
-                let (files, bytes) = (counted(waiting.files as u64, "file"), ByteSize(waiting.bytes));
-                let days = match folded(&waiting.slots) {
-                    days if days.is_empty() => "no rows".to_owned(),
-                    days if waiting.at_least => format!("at least {days}"),
-                    days => days,
-                };
-                writeln!(f, "{}: {files}, {bytes}, for {}: {days}", source.source, waiting.table)?;
-            }
-        }
-        let waits = self.arrivals.iter().any(|source| source.note.is_some() || !source.waiting.is_empty());
-        for step in self.plan.steps.iter().filter(|step| !step.obsolete.is_empty()) {
-            let days = folded(&step.obsolete.iter().copied().collect());
-            writeln!(f, "{}: {days} will be taken away, for nothing is left to make it from", step.model)?;
-        }
-        if self.rows.is_empty() {
-            return Ok(());
-        }
-        if waits {
-            writeln!(f)?;
-        }
-        f.write_str(&listing(&self.rows))
+        f.write_str(&self.text(&self.rows))
     }
 }
 
@@ -223,7 +242,9 @@ impl<'a> Costs<'a> {
             let mixed = weight.mixed.iter().flat_map(|table| table.files().iter().filter(|file| overlaps(table, file)));
             cost.rows += weight.rows.within(&spans);
             cost.bytes += weight.bytes.within(&spans) + mixed.map(|file| file.size).sum::<u64>();
-            cost.partial |= weight.coming.within(&spans) > 0;
+            // Where the newest partition is read, it is not known which that will be as long as there is none.
+            let asked = if spans.is_empty() { &[Span::ALL][..] } else { &spans };
+            cost.partial |= weight.coming.within(asked) > 0;
         }
         cost
     }
