@@ -17,7 +17,7 @@ const LISTED_RUNS: usize = 3;
 const SCREEN_ROWS: usize = 24;
 
 /// Lines are not longer than this where that can be helped: a reason that does not fit has a line of its own.
-const WIDTH: usize = 110;
+const WIDTH: usize = 120;
 
 /// Partitions of a model that are built for one reason.
 #[derive(Clone, Debug, PartialEq, Serialize)]
@@ -138,9 +138,11 @@ pub fn listing(rows: &[PlanRow]) -> String {
     let mut lines: Vec<Vec<String>> = vec![head.into()];
     lines.extend(rows.iter().map(|row| cells(&row.model, row.days(), row.partitions, &row.cost, &row.reason)));
     if rows.len() > 1 {
+        let partitions = |of: fn(&PlanRow) -> bool| rows.iter().filter(|row| of(row)).map(|row| row.partitions).sum();
+        let (all, certain): (usize, usize) = (partitions(|_| true), partitions(|row| row.certain));
+        let why = if certain < all { format!("{} for certain", count(certain as u64)) } else { String::new() };
         let sum = rows.iter().fold(Cost::default(), |sum, row| sum.and(row.cost));
-        let mut total: Vec<String> =
-            cells("total", String::new(), rows.iter().map(|row| row.partitions).sum(), &sum, "");
+        let mut total: Vec<String> = cells("total", String::new(), all, &sum, &why);
         if sum.seconds.is_some() && rows.iter().any(|row| row.cost.seconds.is_none()) {
             total[5].push('+');
         }
@@ -149,24 +151,34 @@ pub fn listing(rows: &[PlanRow]) -> String {
     aligned(&lines)
 }
 
-/// The rows as they are where more would fill a screen; else models of a layer that are built on the same days for the
-/// same reason are one row.
+/// The rows as they are if they fit a screen. Else the models of a layer that are built on the same days for the same
+/// reason are one row, and so are those that are only built if what they read changes.
 pub fn merged(rows: &[PlanRow]) -> Vec<PlanRow> {
     if rows.len() <= SCREEN_ROWS {
         return rows.to_vec();
     }
-    let mut merged: Vec<(usize, PlanRow)> = Vec::new();
+    let mut merged: Vec<(BTreeSet<&str>, PlanRow)> = Vec::new();
+    let alike = |a: &PlanRow, b: &PlanRow| {
+        let same = (a.whole, a.from, a.to, &a.reason) == (b.whole, b.from, b.to, &b.reason);
+        a.layer == b.layer && a.certain == b.certain && (same || !a.certain)
+    };
     for row in rows {
-        let key = |row: &PlanRow| (row.layer, row.whole, row.from, row.to, row.reason.clone());
-        match merged.iter_mut().find(|(_, other)| key(other) == key(row)) {
-            Some((models, all)) => {
-                *models += 1;
-                all.model = format!("{models} {} models", row.layer.name());
-                all.partitions += row.partitions;
-                all.cost = all.cost.and(row.cost);
-            }
-            None => merged.push((1, row.clone())),
+        let Some((models, all)) = merged.iter_mut().find(|(_, all)| alike(all, row)) else {
+            merged.push((BTreeSet::from([row.model.as_str()]), row.clone()));
+            continue;
+        };
+        models.insert(&row.model);
+        if models.len() > 1 {
+            all.model = format!("{} {} models", models.len(), row.layer.name());
         }
+        if all.reason != row.reason {
+            all.reason = "if what they read changes".to_owned();
+        }
+        all.whole &= row.whole;
+        all.from = all.from.into_iter().chain(row.from).min();
+        all.to = all.to.max(row.to);
+        all.partitions += row.partitions;
+        all.cost = all.cost.and(row.cost);
     }
     merged.into_iter().map(|(_, row)| row).collect()
 }

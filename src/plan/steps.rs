@@ -98,7 +98,7 @@ impl Coming {
 /// The plan for the wanted partitions; `wanted` and `begins` are those of the states once what arrives has landed.
 pub fn plan(models: &Models, wanted: &Wanted, begins: &Begins, states: &States, expected: &Expected) -> Plan {
     let none = BTreeSet::new();
-    let landed = expected.landed(states);
+    let mut landed = expected.landed(states);
     let arriving = expected.arriving.iter().map(|(table, slots)| (table.as_str(), Coming::Some(slots.clone())));
     let mut coming: BTreeMap<&str, Coming> = arriving.collect();
     let mut steps = Vec::new();
@@ -136,10 +136,15 @@ pub fn plan(models: &Models, wanted: &Wanted, begins: &Begins, states: &States, 
                 None if forced.contains(slot) && has_content(model, *slot, &landed) => Some(Reason::Forced),
                 None => upstream().map(|reason| {
                     let is_new = states.get(&model.name).is_none_or(|table| !table.slots.contains_key(slot));
-                    if model.uses_day && slot.is_some() && is_new { Reason::NeverBuilt } else { reason }
+                    let is_certain = is_new && slot.is_some() && has_content(model, *slot, &landed);
+                    if model.uses_day && is_certain { Reason::NeverBuilt } else { reason }
                 }),
             };
             let Some(reason) = reason else { continue };
+            if model.uses_day && reason == Reason::NeverBuilt {
+                // What is made from it will find rows, as far as can be known.
+                landed.set_slot(&model.name, *slot, SlotState { rows: 1, ..SlotState::default() });
+            }
             if model.uses_day {
                 // Noted at once, for a model that reads its own past meets it on the next day.
                 let own = coming.entry(&model.name).or_insert(Coming::Some(BTreeSet::new()));

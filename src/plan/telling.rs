@@ -59,7 +59,7 @@ dws_c  2026-01-01..2026-01-12     12        ?       ?       ?  forced
 total                             36  24,000+  6 MiB+  1.3 s+
 ";
     assert_eq!(text, expected);
-    assert!(text.lines().all(|line| line.chars().count() <= 110));
+    assert!(text.lines().all(|line| line.chars().count() <= 120));
 }
 
 #[test]
@@ -77,12 +77,21 @@ fn alike_models_of_a_layer_are_one_row_where_they_would_fill_a_screen() {
     };
     let few: Vec<PlanRow> = (0..10).map(|n| row(n, "never built")).collect();
     assert_eq!(merged(&few), few);
-    let many: Vec<PlanRow> = (0..40).map(|n| row(n, if n == 7 { "forced" } else { "never built" })).collect();
+    let mut many: Vec<PlanRow> = (0..40).map(|n| row(n, if n == 7 { "forced" } else { "never built" })).collect();
+    for (n, from) in [(40, 2), (40, 5), (41, 3)] {
+        let days = PlanRow { from: Some(day(from)), to: Some(day(from)), partitions: 1, ..row(n, "") };
+        many.push(PlanRow { certain: false, reason: format!("if dwd_{from} changes"), ..days });
+    }
     let said: Vec<String> = merged(&many)
         .iter()
-        .map(|row| format!("{} {} {} {}", row.model, row.partitions, row.cost.rows, row.reason))
+        .map(|row| format!("{} {} {} {} {}", row.model, row.days(), row.partitions, row.cost.rows, row.reason))
         .collect();
-    assert_eq!(said, ["39 dws models 78 195 never built", "dws_7 2 5 forced"]);
+    let expected = [
+        "39 dws models 2026-01-01..2026-01-02 78 195 never built",
+        "dws_7 2026-01-01..2026-01-02 2 5 forced",
+        "2 dws models 2026-01-02..2026-01-05 3 15 if what they read changes",
+    ];
+    assert_eq!(said, expected);
 }
 
 #[test]

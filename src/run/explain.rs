@@ -162,7 +162,11 @@ impl fmt::Display for Explanation {
         match &self.published {
             Some(Published { version, rows, rows_before, run, .. }) => {
                 writeln!(f, "version  {version}, given by run {run}")?;
-                let before = rows_before.map(|rows| format!(" ({rows} in the version before)")).unwrap_or_default();
+                let before = match rows_before {
+                    None => String::new(),
+                    Some(0) => " (none before)".to_owned(),
+                    Some(rows) => format!(" ({rows} in the version before)"),
+                };
                 writeln!(f, "rows     {}{before}", counted(*rows, "row"))?;
             }
             None if self.partition.is_some() => writeln!(f, "version  not published")?,

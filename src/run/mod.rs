@@ -212,7 +212,10 @@ pub async fn plan(ctx: &Context, request: &RunRequest) -> Result<Outlook> {
     let project = Project::open(ctx)?;
     let selected = select(&project.models, &request.select, &request.exclude).exit(Exit::Usage)?;
     let recorded = project.recorded().await?;
-    let arrivals = arrivals::arrivals(ctx, &project, request).await?;
+    let arrivals = match request.steps.contains(&Step::Ingest) {
+        true => arrivals::arrivals(ctx, &project, request).await?,
+        false => Vec::new(),
+    };
     outlook::outlook(ctx, &project, &selected, request, &recorded, arrivals).await
 }
 
