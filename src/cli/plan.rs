@@ -15,7 +15,9 @@ use crate::run::{Outlook, RunRequest, Step};
 ///
 /// First what waits at the sources (a database is only asked by the run itself), then the partitions to build: the rows
 /// and bytes that are read for them, as they are now, and the time that past runs took for as many; models are built side
-/// by side, so that a run takes less than the total. `+` says that there is more to come, `?` that nothing is known.
+/// by side, so that a run takes less than the total. `+` says that there is more to come, `?` that nothing is known;
+/// "if … changes" is built only if a rebuild of what it reads comes out different. `run` prints the same, with alike
+/// models in one line where it would fill more than a screen.
 #[derive(clap::Args)]
 #[command(after_help = "Examples:
   strata plan
