@@ -15,7 +15,8 @@ use crate::run::{RunRequest, Step};
 #[command(after_help = "Examples:
   strata build dws+ --from 2026-01-01 --to 2026-01-16
   strata build +app_gmv --date yesterday --force
-  strata build 'app_*' --exclude tag:orders")]
+  strata build 'app_*' --exclude tag:orders
+  strata build --empty")]
 pub struct Args {
     #[command(flatten)]
     selection: Selection,
@@ -24,6 +25,10 @@ pub struct Args {
     /// Builds the days asked for even when they are fresh
     #[arg(long)]
     force: bool,
+    /// Only checks that models and their checks fit the columns of what they read: nothing is read or built, and no
+    /// lake is needed
+    #[arg(long, conflicts_with_all = ["force", "date", "from", "to", "wait"])]
+    empty: bool,
     #[command(flatten)]
     waiting: Waiting,
 }
@@ -31,6 +36,9 @@ pub struct Args {
 impl Args {
     pub(super) fn run(self, session: &Session) -> Result<Exit> {
         let config = session.config()?;
+        if self.empty {
+            return operations::rehearse(session, config, &self.selection);
+        }
         let request = operations::request(session, &config, &[Step::Build], &self.days, self.selection)?;
         operations::run(session, config, &RunRequest { force: self.force, wait: self.waiting.patience(), ..request })
     }

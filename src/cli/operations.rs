@@ -7,11 +7,12 @@ use super::args::{Days, Selection};
 use super::output;
 use super::session::Session;
 use super::summary::{replayed, summary};
+use super::wording::counted;
 use crate::config::Config;
 use crate::error::Exit;
 use crate::run::{
-    self, Diff, DiffRequest, MaintainRequest, MaintenanceReport, ModelRow, ReplayRequest, RunRequest, RunRow, Step,
-    Told, Trial, Turning, Verified, VerifyRequest, Vitals, WhyRequest,
+    self, Diff, DiffRequest, Explanation, MaintainRequest, MaintenanceReport, ModelRow, Outlook, Rehearsal,
+    ReplayRequest, RunRequest, RunRow, Step, Told, Trial, Turning, Verified, VerifyRequest, Vitals, WhyRequest,
 };
 
 /// A request for these steps, days and models, neither forced nor patient.
@@ -66,12 +67,31 @@ pub fn maintain(
     Ok((report.maintained, exit))
 }
 
-/// What a run would build, and why, as text.
-pub fn plan(session: &Session, config: Config, request: &RunRequest) -> Result<String> {
+/// Plans the selected models on empty tables.
+pub fn rehearse(session: &Session, config: Config, selection: &Selection) -> Result<Exit> {
+    let context = session.context(config);
+    let Rehearsal { planned, failed } =
+        session.block_on(&context, run::rehearse(&context, &selection.select, &selection.exclude))?;
+    let planned = counted(planned.len() as u64, "model");
+    if failed.is_empty() {
+        session.terminal.note(&format!("{planned} fit their inputs; nothing was read or built"));
+        return Ok(Exit::Done);
+    }
+    session.terminal.note(&format!("{planned} fit their inputs; not so: {}", failed.join(", ")));
+    Ok(Exit::Failed)
+}
+
+/// What a run would do, and why.
+pub fn plan(session: &Session, config: Config, request: &RunRequest) -> Result<Outlook> {
     session.terminal.note(&format!("business days {}, zone {}", words(request), config.timezone));
     let context = session.context(config);
-    let plan = session.block_on(&context, run::plan(&context, request))?;
-    Ok(if plan.is_empty() { "nothing to build: all is fresh\n".to_owned() } else { plan.to_string() })
+    session.block_on(&context, run::plan(&context, request))
+}
+
+/// All that is recorded of one partition.
+pub fn explain(session: &Session, config: Config, model: &str, day: Option<&str>) -> Result<Explanation> {
+    let context = session.context(config);
+    session.block_on(&context, run::explain(&context, model, day))
 }
 
 /// The days of a request in words; which they are is decided by what has arrived.

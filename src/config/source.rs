@@ -12,6 +12,16 @@ pub enum Source {
     Tables(TableSource),
 }
 
+impl Source {
+    /// The tables of the lake that it loads.
+    pub fn tables(&self) -> Vec<String> {
+        match self {
+            Self::Log(log) => vec![log.table.clone()],
+            Self::Tables(source) => source.tables.iter().map(|table| format!("ods_{}", table.name)).collect(),
+        }
+    }
+}
+
 /// A client log: one JSON object a line, each an event or an envelope of events (`sources.md` §2).
 #[derive(Clone, Debug, Deserialize)]
 #[serde(deny_unknown_fields)]

@@ -9,9 +9,12 @@ pub mod orders;
 pub mod raw;
 pub mod rejects;
 pub mod replay;
+mod waiting;
 
 use anyhow::Result;
 use arrow::datatypes::SchemaRef;
+
+pub use self::waiting::Waiting;
 
 use crate::config::source::Source;
 

@@ -21,7 +21,7 @@ mod tests;
 mod vacuum;
 
 use std::collections::BTreeMap;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 
 use anyhow::{Context, Result, bail};
 use deltalake::DeltaTableBuilder;
@@ -42,12 +42,20 @@ pub use vacuum::{Retention, Vacuumed};
 /// Tables that are looked at at once.
 const CONCURRENT_TABLES: usize = 16;
 
+/// The layer whose records are kept once they are read: a run asks for them before, in and after its ingest.
+const KEPT_LAYER: &str = "ods_";
+
+/// Records by table, with the version that they are of.
+type Kept = BTreeMap<String, (u64, BTreeMap<String, String>)>;
+
 /// A warehouse's storage: a folder or an object-store URL. Cheap to clone.
 #[derive(Clone)]
 pub struct Lake {
     root: Url,
     store: Arc<dyn ObjectStore>,
     prefix: Path,
+    /// A version never changes, so that what was read of it need not be read again.
+    kept: Arc<Mutex<Kept>>,
     /// The run after which it is looked at; `None` is now.
     after: Option<Arc<str>>,
 }
@@ -79,7 +87,7 @@ impl Lake {
     /// When the URL's path is none of an object.
     pub fn over(root: Url, store: Arc<dyn ObjectStore>) -> Result<Self> {
         let prefix = Path::from_url_path(root.path()).with_context(|| format!("lake url `{root}`"))?;
-        Ok(Self { root, store, prefix, after: None })
+        Ok(Self { root, store, prefix, kept: Arc::default(), after: None })
     }
 
     /// The URL of the root, ending in `/`.
@@ -90,6 +98,11 @@ impl Lake {
     /// The object store that holds the lake; paths in it begin with [`Self::path`].
     pub fn store(&self) -> Arc<dyn ObjectStore> {
         Arc::clone(&self.store)
+    }
+
+    /// Where something besides the tables lies in the object store.
+    pub fn beside_tables(&self, name: &str) -> Path {
+        self.prefix.clone().join(name)
     }
 
     /// Where a table lies in the object store: the layer is the first part of its name.
@@ -109,7 +122,7 @@ impl Lake {
                 None => Ok(None),
             };
         }
-        if !self.has_log(name).await? {
+        if !self.has_table(name).await? {
             return Ok(None);
         }
         let delta = self.builder(name)?.load().await.with_context(|| format!("open the Delta table {name}"))?;
@@ -150,8 +163,15 @@ impl Lake {
             None => log.newest(),
         };
         let Some(version) = version else { return Ok(BTreeMap::new()) };
+        if let Some((_, records)) = self.kept().get(name).filter(|(kept, _)| *kept == version) {
+            return Ok(records.clone());
+        }
         let read = records::read(&*self.store, &log, version).await;
-        read.with_context(|| format!("read what is recorded of {name}"))
+        let read = read.with_context(|| format!("read what is recorded of {name}"))?;
+        if name.starts_with(KEPT_LAYER) {
+            self.kept().insert(name.to_owned(), (version, read.clone()));
+        }
+        Ok(read)
     }
 
     /// The names of all tables of a layer, sorted.
@@ -173,7 +193,15 @@ impl Lake {
         there.try_filter_map(|name| async move { Ok(name) }).try_collect().await
     }
 
-    async fn has_log(&self, name: &str) -> Result<bool> {
+    fn kept(&self) -> std::sync::MutexGuard<'_, Kept> {
+        self.kept.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Whether there is a table of this name; a listing, and cheaper than opening it.
+    ///
+    /// # Errors
+    /// When the storage cannot be listed.
+    pub async fn has_table(&self, name: &str) -> Result<bool> {
         // What a write that was cut short left behind makes no table.
         Ok(self.log(name).await?.newest().is_some())
     }

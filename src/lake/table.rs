@@ -140,7 +140,10 @@ impl Table {
     }
 
     /// The table with the wanted columns, after a commit that changes its schema where it differs.
-    pub(super) async fn evolved(self, spec: &TableSpec, now_ms: i64) -> Result<Self> {
+    ///
+    /// # Errors
+    /// When the storage cannot be written, or the columns cannot be told to Delta.
+    pub async fn evolved(self, spec: &TableSpec, now_ms: i64) -> Result<Self> {
         let mut table = self.reshaped(spec)?;
         if table.pending.is_some() {
             table.commit(Commit { operation: "schema", now_ms, ..Commit::default() }).await?;

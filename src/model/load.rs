@@ -11,7 +11,7 @@ use super::date_parse::DAY_PARAMETER;
 use super::diagnostic::{Diagnostic, did_you_mean};
 use super::facts::snapshot;
 use super::header::{Entry, Header, parse_header};
-use super::meaning::meaning;
+use super::meaning::Form;
 use super::range::add;
 use super::reads::{Catalog, Ranges, ranges};
 use super::relation::HasDt;
@@ -86,7 +86,7 @@ pub(super) fn load_alone(path: &str, text: &str) -> Result<Model, Diagnostic> {
     }
     let tags = listed(&header, "tags");
     Ok(Model {
-        meaning: meaning(&tokens, &grain, &checks),
+        meaning: Form::new(&tokens, &grain, &checks).meaning(),
         name,
         layer,
         path: path.to_owned(),

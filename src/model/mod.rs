@@ -34,6 +34,7 @@ pub use date_expr::{DateExpr, Period};
 pub use diagnostic::{Diagnostic, did_you_mean};
 pub use lineage::{downstream, upstream};
 pub use load::{load_model, tables_in};
+pub use meaning::{Edit, Form};
 pub use project::Models;
 pub use range::{DayRange, Partitions, Span, merge};
 pub use select::select;

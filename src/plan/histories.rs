@@ -134,7 +134,8 @@ impl Warehouse {
 
     fn build(&mut self, model: &Model, slot: Slot, seen: &Seen, run: &str) {
         let made = fingerprint(model, slot, &self.states);
-        let state = |(version, rows): (u64, u64)| SlotState { version, rows, fingerprint: None, run: run.to_owned() };
+        let state =
+            |(version, rows): (u64, u64)| SlotState { version, rows, run: run.to_owned(), ..SlotState::default() };
         if model.uses_day {
             let fingerprint = Some(made);
             self.states.set_slot(&model.name, slot, SlotState { fingerprint, ..state(content(seen)) });
@@ -142,7 +143,8 @@ impl Warehouse {
         }
         // Made in one go: a partition for each of the input's, from it alone.
         let slots = seen.iter().map(|input| (input.1, state(content(&vec![input.clone()])))).collect();
-        self.states.set(&model.name, TableState { slots, whole: Some(made), run: run.to_owned() });
+        self.states
+            .set(&model.name, TableState { slots, whole: Some(made), run: run.to_owned(), ..TableState::default() });
     }
 
     /// Versions and rows of every partition of some models.
@@ -169,7 +171,7 @@ fn change(states: &mut States, chance: &mut Chance, run: &str) {
     } else {
         let version = chance.below(4);
         let rows = u64::from(chance.below(9) > 0);
-        state.slots.insert(slot, SlotState { version, rows, fingerprint: None, run: run.to_owned() });
+        state.slots.insert(slot, SlotState { version, rows, run: run.to_owned(), ..SlotState::default() });
     }
     states.set(table, state);
 }

@@ -13,13 +13,15 @@ mod wanted;
 
 pub use begin::{Begins, SourceStart, begins, has_content, obsolete};
 pub use fingerprint::{Fingerprint, fingerprint};
-pub use rows::{PlanRow, folded};
-pub use stale::{Reason, stale};
+pub use rows::{Cost, PlanRow, aligned, folded, listing, merged};
+pub use stale::{Change, ChangedInput, Reason, stale};
 pub use state::{DayIndex, SlotState, States, TableState};
 pub use steps::{Expected, Plan, PlanStep, plan};
 pub use wanted::{Wanted, Window, wanted};
 
 #[cfg(test)]
 mod histories;
+#[cfg(test)]
+mod telling;
 #[cfg(test)]
 mod tests;

@@ -1,12 +1,13 @@
 //! Whether a partition is fresh, and if not, why: the recorded fingerprint against today's.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 
 use super::state::SlotState;
 use super::{Fingerprint, States, fingerprint, has_content};
 use crate::date::Slot;
-use crate::model::Model;
+use crate::model::{Edit, Model};
+use crate::progress::{count, counted};
 
 /// Why a partition is built.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -15,10 +16,12 @@ pub enum Reason {
     NeverBuilt,
     /// There is one, but nothing says what it was made from.
     Unrecorded,
-    /// The SQL, the grain or a check of the model means something else now.
-    MeaningChanged,
+    /// The SQL, the grain or a check of the model means something else now; where, if it is known what it meant.
+    MeaningChanged(Option<Edit>),
     /// Partitions that it, or a check of it, reads have come, gone or changed.
     InputsChanged(Vec<ChangedInput>),
+    /// Something new waits at the sources for partitions that it reads.
+    Arriving(BTreeSet<String>),
     /// Partitions that it reads will be built, and may come out different.
     UpstreamPlanned(BTreeSet<String>),
     /// It was asked for.
@@ -30,14 +33,52 @@ pub enum Reason {
 pub struct ChangedInput {
     /// The table.
     pub table: String,
-    /// Its partitions that are newer than what was built from it; empty when that cannot be told, as when one is gone.
-    pub slots: BTreeSet<Slot>,
+    /// Its partitions that are newer than what was built from it, with what is known of their change; empty when that
+    /// cannot be told, as when one is gone.
+    pub slots: BTreeMap<Slot, Change>,
+}
+
+/// How a partition came to its version.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Change {
+    /// The run that gave it this version.
+    pub run: String,
+    /// Its rows.
+    pub rows: u64,
+    /// Its rows in the version before.
+    pub rows_before: Option<u64>,
+}
+
+impl fmt::Display for ChangedInput {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let days = super::rows::folded(&self.slots.keys().copied().collect());
+        let gap = if days.is_empty() { "" } else { " " };
+        write!(f, "input {}{gap}{days} changed", self.table)?;
+        let Some(first) = self.slots.values().next() else { return Ok(()) };
+        if first.run.is_empty() {
+            return Ok(());
+        }
+        let last = self.slots.values().map(|change| &change.run).max().unwrap_or(&first.run);
+        match self.slots.values().all(|change| change.run == first.run) {
+            true => write!(f, " by run {last}")?,
+            false => write!(f, " by several runs up to {last}")?,
+        }
+        let rows: u64 = self.slots.values().map(|change| change.rows).sum();
+        let Some(before) = self.slots.values().map(|change| change.rows_before).sum::<Option<u64>>() else {
+            return Ok(());
+        };
+        match before {
+            0 => write!(f, ": {}, the first", counted(rows, "row")),
+            _ if before == rows => write!(f, ": other content in {}", counted(rows, "row")),
+            _ => write!(f, ": {} → {}", count(before), counted(rows, "row")),
+        }
+    }
 }
 
 impl Reason {
     /// Whether it is built for certain; otherwise only if something upstream comes out different.
-    pub const fn is_certain(&self) -> bool {
-        !matches!(self, Self::UpstreamPlanned(_))
+    pub fn is_certain(&self) -> bool {
+        !matches!(self, Self::UpstreamPlanned(_) | Self::Arriving(_))
     }
 
     /// Joins the reasons of two partitions when they are alike: the same kind, about the same tables.
@@ -47,7 +88,7 @@ impl Reason {
                 let alike = a.len() == b.len() && a.iter().zip(b).all(|(a, b)| a.table == b.table);
                 let both = a.iter().zip(b).map(|(a, b)| ChangedInput {
                     table: a.table.clone(),
-                    slots: a.slots.union(&b.slots).copied().collect(),
+                    slots: a.slots.iter().chain(&b.slots).map(|(slot, change)| (*slot, change.clone())).collect(),
                 });
                 alike.then(|| Self::InputsChanged(both.collect()))
             }
@@ -61,22 +102,26 @@ impl fmt::Display for Reason {
         match self {
             Self::NeverBuilt => f.write_str("never built"),
             Self::Unrecorded => f.write_str("no record of what it was made from"),
-            Self::MeaningChanged => f.write_str("SQL changed"),
+            Self::MeaningChanged(None) => f.write_str("SQL changed"),
+            Self::MeaningChanged(Some(edit)) => edit.fmt(f),
             Self::Forced => f.write_str("forced"),
-            Self::UpstreamPlanned(tables) => {
-                let tables: Vec<&str> = tables.iter().map(String::as_str).collect();
-                write!(f, "upstream will be rebuilt: {}", tables.join(", "))
-            }
+            Self::Arriving(tables) => write!(f, "new at the source: {}", listed(tables, "and")),
+            Self::UpstreamPlanned(tables) => write!(f, "if {} changes", listed(tables, "or")),
             Self::InputsChanged(inputs) => {
-                f.write_str("input ")?;
-                for (at, input) in inputs.iter().enumerate() {
-                    let days = super::rows::folded(&input.slots);
-                    let gap = if days.is_empty() { "" } else { " " };
-                    write!(f, "{}{}{gap}{days}", if at > 0 { ", " } else { "" }, input.table)?;
-                }
-                f.write_str(" changed")
+                let inputs: Vec<String> = inputs.iter().map(ToString::to_string).collect();
+                f.write_str(&inputs.join("; "))
             }
         }
+    }
+}
+
+/// Names in a row, the last of them after a word: `a, b or c`.
+fn listed(names: &BTreeSet<String>, word: &str) -> String {
+    let names: Vec<&str> = names.iter().map(String::as_str).collect();
+    match names.split_last() {
+        Some((last, [])) => (*last).to_owned(),
+        Some((last, rest)) => format!("{} {word} {last}", rest.join(", ")),
+        None => String::new(),
     }
 }
 
@@ -85,23 +130,23 @@ impl fmt::Display for Reason {
 /// Looks at the states as they are: call it for a model once its inputs are built, and for a model that reads its own
 /// past once for each day, in order. That is what makes the early cut-off.
 pub fn stale(model: &Model, slots: &[Slot], states: &States) -> Vec<(Slot, Reason)> {
-    if !model.uses_day {
-        return reason(model, None, states).map(|reason| (None, reason)).into_iter().collect();
-    }
-    slots.iter().filter_map(|slot| Some((*slot, reason(model, *slot, states)?))).collect()
+    // What changed in the text is looked up once for each meaning that partitions have.
+    let mut edits = BTreeMap::new();
+    let slots = if model.uses_day { slots } else { &[None] };
+    slots.iter().filter_map(|slot| Some((*slot, reason(model, *slot, states, &mut edits)?))).collect()
 }
 
 /// Why one partition is stale; `None` when it is fresh, or there is nothing that would be in it.
-fn reason(model: &Model, slot: Slot, states: &States) -> Option<Reason> {
+fn reason(model: &Model, slot: Slot, states: &States, edits: &mut BTreeMap<u64, Option<Edit>>) -> Option<Reason> {
     if !has_content(model, slot, states) {
         return None;
     }
     let table = states.get(&model.name);
     let (recorded, run): (Option<&Fingerprint>, &str) = if model.uses_day {
-        let Some(SlotState { fingerprint, run, .. }) = table.and_then(|table| table.slots.get(&slot)) else {
+        let Some(partition) = table.and_then(|table| table.slots.get(&slot)) else {
             return Some(Reason::NeverBuilt);
         };
-        (fingerprint.as_ref(), run)
+        (partition.fingerprint.as_ref(), partition.confirmed.as_ref().unwrap_or(&partition.run))
     } else {
         let Some(table) = table else { return Some(Reason::NeverBuilt) };
         (table.whole.as_ref(), &table.run)
@@ -115,7 +160,9 @@ fn reason(model: &Model, slot: Slot, states: &States) -> Option<Reason> {
         return None;
     }
     if today.meaning != recorded.meaning {
-        return Some(Reason::MeaningChanged);
+        let before = || table.and_then(|table| table.forms.get(&recorded.meaning));
+        let edit = edits.entry(recorded.meaning).or_insert_with(|| before().and_then(|form| model.edit_since(form)));
+        return Some(Reason::MeaningChanged(edit.clone()));
     }
     let changed = |table: &&String| today.inputs.get(*table) != recorded.inputs.get(*table);
     let tables: BTreeSet<&String> = today.inputs.keys().chain(recorded.inputs.keys()).filter(changed).collect();
@@ -126,11 +173,15 @@ fn reason(model: &Model, slot: Slot, states: &States) -> Option<Reason> {
 }
 
 /// The partitions read of a table that got their version in a run after the given one.
-fn newer(model: &Model, slot: Slot, table: &str, run: &str, states: &States) -> BTreeSet<Slot> {
-    let Some(read) = model.dependencies.iter().find(|read| read.table == table) else { return BTreeSet::new() };
+fn newer(model: &Model, slot: Slot, table: &str, run: &str, states: &States) -> BTreeMap<Slot, Change> {
+    let Some(read) = model.dependencies.iter().find(|read| read.table == table) else { return BTreeMap::new() };
     let spans = read.spans(slot, states.days(table));
-    let Some(input) = states.get(table) else { return BTreeSet::new() };
+    let Some(input) = states.get(table) else { return BTreeMap::new() };
     let is_read = |slot: &Slot| spans.iter().any(|span| span.contains(*slot));
     let newer = input.slots.iter().filter(|(slot, partition)| partition.run.as_str() > run && is_read(slot));
-    newer.map(|(slot, _)| *slot).collect()
+    newer
+        .map(|(slot, SlotState { run, rows, rows_before, .. })| {
+            (*slot, Change { run: run.clone(), rows: *rows, rows_before: *rows_before })
+        })
+        .collect()
 }

@@ -8,7 +8,7 @@ use xxhash_rust::xxh3::xxh3_64;
 
 use super::Fingerprint;
 use crate::date::{BizDate, Slot};
-use crate::model::{Partitions, Span};
+use crate::model::{Form, Partitions, Span};
 
 /// A partition as it is published.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -17,11 +17,17 @@ pub struct SlotState {
     pub version: u64,
     /// How many rows it has.
     pub rows: u64,
+    /// How many it had in the version before; `None` when that is not known.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub rows_before: Option<u64>,
     /// What it was made from; `None` for sources, and for partitions of a model that is made in one go.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub fingerprint: Option<Fingerprint>,
     /// The run that gave it this version. Names of later runs sort after those of earlier ones.
     pub run: String,
+    /// The run that last made it, where a later one than that came to the same.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub confirmed: Option<String>,
 }
 
 /// A table as it is published.
@@ -33,6 +39,8 @@ pub struct TableState {
     pub whole: Option<Fingerprint>,
     /// The run that last made all of it.
     pub run: String,
+    /// What the model's meanings were, of which it has partitions, by their hash.
+    pub forms: BTreeMap<u64, Arc<Form>>,
 }
 
 /// All tables: sources, seeds and models. Seeds have one partition, on no day, whose version is that of the file.

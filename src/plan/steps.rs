@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::wanted::{Wanted, sensitive};
-use super::{Begins, Reason, States, has_content, obsolete, stale};
+use super::{Begins, Reason, SlotState, States, has_content, obsolete, stale};
 use crate::date::Slot;
 use crate::model::{Layer, Models, Span};
 
@@ -29,6 +29,8 @@ pub struct PlanStep {
     pub slots: Vec<(Slot, Reason)>,
     /// The partitions to take away, for a warehouse built from nothing would not have them.
     pub obsolete: Vec<Slot>,
+    /// The run in which it failed, when that was the last one to try.
+    pub failed: Option<String>,
 }
 
 /// What is known to come before or besides staleness.
@@ -38,6 +40,24 @@ pub struct Expected {
     pub arriving: BTreeMap<String, BTreeSet<Slot>>,
     /// Partitions to build even if they are fresh.
     pub forced: BTreeMap<String, BTreeSet<Slot>>,
+}
+
+impl Expected {
+    /// The states as they will be once what arrives has landed: partitions that are not there yet have some rows then.
+    ///
+    /// It tells what there will be to build, and not what is stale: versions are as they were.
+    pub fn landed(&self, states: &States) -> States {
+        let mut landed = states.clone();
+        for (table, slots) in &self.arriving {
+            for slot in slots {
+                let before = states.get(table).and_then(|table| table.slots.get(slot));
+                if before.is_none_or(|before| before.rows == 0) {
+                    landed.set_slot(table, *slot, SlotState { rows: 1, ..SlotState::default() });
+                }
+            }
+        }
+        landed
+    }
 }
 
 impl Plan {
@@ -75,9 +95,10 @@ impl Coming {
     }
 }
 
-/// The plan for the wanted partitions.
+/// The plan for the wanted partitions; `wanted` and `begins` are those of the states once what arrives has landed.
 pub fn plan(models: &Models, wanted: &Wanted, begins: &Begins, states: &States, expected: &Expected) -> Plan {
     let none = BTreeSet::new();
+    let mut landed = expected.landed(states);
     let arriving = expected.arriving.iter().map(|(table, slots)| (table.as_str(), Coming::Some(slots.clone())));
     let mut coming: BTreeMap<&str, Coming> = arriving.collect();
     let mut steps = Vec::new();
@@ -91,7 +112,8 @@ pub fn plan(models: &Models, wanted: &Wanted, begins: &Begins, states: &States, 
             whole: !model.uses_day,
             wanted: slots.len(),
             slots: Vec::new(),
-            obsolete: obsolete(model, begins.get(&model.name), states),
+            obsolete: obsolete(model, begins.get(&model.name), &landed),
+            failed: None,
         };
         if !step.obsolete.is_empty() {
             coming.insert(&model.name, Coming::Some(step.obsolete.iter().copied().collect()));
@@ -100,20 +122,29 @@ pub fn plan(models: &Models, wanted: &Wanted, begins: &Begins, states: &States, 
             let upstream = || {
                 let planned = model.dependencies.iter().filter(|read| {
                     let coming = coming.get(read.table.as_str());
-                    coming.is_some_and(|coming| coming.meets(&sensitive(read, *slot, states)))
+                    coming.is_some_and(|coming| coming.meets(&sensitive(read, *slot, &landed)))
                 });
                 let tables: BTreeSet<String> = planned.map(|read| read.table.clone()).collect();
-                (!tables.is_empty()).then_some(Reason::UpstreamPlanned(tables))
+                match tables.iter().all(|table| expected.arriving.contains_key(table)) {
+                    _ if tables.is_empty() => None,
+                    true => Some(Reason::Arriving(tables)),
+                    false => Some(Reason::UpstreamPlanned(tables)),
+                }
             };
             let reason = match known.get(slot) {
                 Some(reason) => Some(reason.clone()),
-                None if forced.contains(slot) && has_content(model, *slot, states) => Some(Reason::Forced),
+                None if forced.contains(slot) && has_content(model, *slot, &landed) => Some(Reason::Forced),
                 None => upstream().map(|reason| {
                     let is_new = states.get(&model.name).is_none_or(|table| !table.slots.contains_key(slot));
-                    if model.uses_day && slot.is_some() && is_new { Reason::NeverBuilt } else { reason }
+                    let is_certain = is_new && slot.is_some() && has_content(model, *slot, &landed);
+                    if model.uses_day && is_certain { Reason::NeverBuilt } else { reason }
                 }),
             };
             let Some(reason) = reason else { continue };
+            if model.uses_day && reason == Reason::NeverBuilt {
+                // What is made from it will find rows, as far as can be known.
+                landed.set_slot(&model.name, *slot, SlotState { rows: 1, ..SlotState::default() });
+            }
             if model.uses_day {
                 // Noted at once, for a model that reads its own past meets it on the next day.
                 let own = coming.entry(&model.name).or_insert(Coming::Some(BTreeSet::new()));

@@ -54,7 +54,7 @@ pub(super) fn shop() -> Models {
     ])
 }
 
-fn day(n: i32) -> BizDate {
+pub(super) fn day(n: i32) -> BizDate {
     BizDate::from_ymd(2026, 1, 1).expect("a date").plus_days(n - 1)
 }
 
@@ -62,13 +62,13 @@ fn days(range: std::ops::RangeInclusive<i32>) -> Vec<Slot> {
     range.map(|n| Some(day(n))).collect()
 }
 
-fn slot(version: u64, run: &str) -> SlotState {
-    SlotState { version, rows: 10, fingerprint: None, run: run.to_owned() }
+pub(super) fn slot(version: u64, run: &str) -> SlotState {
+    SlotState { version, rows: 10, run: run.to_owned(), ..SlotState::default() }
 }
 
 fn source(range: std::ops::RangeInclusive<i32>) -> TableState {
     let slots = range.map(|n| (Some(day(n)), slot(1, "r1"))).collect();
-    TableState { slots, whole: None, run: "r1".to_owned() }
+    TableState { slots, run: "r1".to_owned(), ..TableState::default() }
 }
 
 /// Ten days of logs from the 3rd, orders from the 1st, one snapshot of the goods on the 2nd.
@@ -80,7 +80,7 @@ fn loaded() -> States {
     states
 }
 
-fn starts() -> Vec<SourceStart> {
+pub(super) fn starts() -> Vec<SourceStart> {
     let start = |tables: &[&str], first: &str| SourceStart {
         tables: tables.iter().map(|&t| t.to_owned()).collect(),
         first_day_of: first.to_owned(),
@@ -92,7 +92,7 @@ fn names(list: &[&str]) -> BTreeSet<String> {
     list.iter().map(|&name| name.to_owned()).collect()
 }
 
-fn want(selected: &[&str], from: Option<i32>, to: i32, states: &States) -> Wanted {
+pub(super) fn want(selected: &[&str], from: Option<i32>, to: i32, states: &States) -> Wanted {
     let models = shop();
     let begins = begins(&models, states, &starts(), None);
     let window = Window { from: from.map(day), to: day(to) };
@@ -120,7 +120,7 @@ fn build(models: &Models, wanted: &Wanted, states: &mut States, run: &str) {
 }
 
 /// The shop, all of it built up to the 12th by run `r2`.
-fn built() -> (Models, States, Wanted) {
+pub(super) fn built() -> (Models, States, Wanted) {
     let (models, mut states) = (shop(), loaded());
     let all: Vec<&str> = models.iter().map(|model| model.name.as_str()).collect();
     let wanted = want(&all, None, 12, &states);
@@ -134,7 +134,17 @@ fn planned(states: &States, wanted: &Wanted, expected: &Expected) -> Plan {
 }
 
 fn printed(states: &States, wanted: &Wanted) -> String {
-    planned(states, wanted, &Expected::default()).to_string()
+    let rows = planned(states, wanted, &Expected::default()).rows(|_, _| Cost::default());
+    let widest = |width: fn(&PlanRow) -> usize| rows.iter().map(width).max().unwrap_or(0);
+    let (model, days) = (widest(|row| row.model.len()), widest(|row| row.days().len()));
+    let digits = widest(|row| row.partitions.to_string().len());
+    let line = |row: &PlanRow| {
+        let PlanRow { model: name, partitions: n, reason, .. } = row;
+        let unit = if *n == 1 { "partition" } else { "partitions" };
+        let count = if row.whole { " ".repeat(digits + 11) } else { format!("{n:digits$} {unit:10}") };
+        format!("{name:model$}  {:days$}  {count}  {reason}\n", row.days())
+    };
+    rows.iter().map(line).collect()
 }
 
 #[test]
@@ -236,7 +246,7 @@ fn rows_on_no_day_are_built_as_long_as_there_are_any() {
     };
     let expected = "\
 dws_line       no day  1 partition   never built
-dws_line_week  no day  1 partition   upstream will be rebuilt: dws_line
+dws_line_week  no day  1 partition   if dws_line changes
 ";
     assert_eq!(lines(&states), expected);
     for name in ["dws_line", "dws_line_week"] {
@@ -246,8 +256,8 @@ dws_line_week  no day  1 partition   upstream will be rebuilt: dws_line
     assert_eq!(lines(&states), "");
     states.set_slot("dwd_order", None, slot(2, "r4"));
     let expected = "\
-dws_line       no day  1 partition   input dwd_order on no day changed
-dws_line_week  no day  1 partition   upstream will be rebuilt: dws_line
+dws_line       no day  1 partition   input dwd_order on no day changed by run r4
+dws_line_week  no day  1 partition   if dws_line changes
 ";
     assert_eq!(lines(&states), expected);
     // The order got a day: nothing is to be built on none, and what is there goes.
@@ -267,7 +277,7 @@ fn what_a_check_reads_is_an_input_as_well() {
     let model = models.get("app_sales").expect("a model");
     let reasons = stale(model, &wanted["app_sales"], &states);
     let said: Vec<String> = reasons.iter().map(|(_, reason)| reason.to_string()).collect();
-    assert_eq!(said, ["input app_gmv 2026-01-05 changed"]);
+    assert_eq!(said, ["input app_gmv 2026-01-05 changed by run r3"]);
     let own = project(&[
         ("dwd_order", "select dt, a from ods_user_order"),
         ("dws_a", "select dt, a from dwd_order where dt = $dt|select a from dwd_order where dt < $dt"),
@@ -286,13 +296,13 @@ fn a_late_event_reaches_exactly_the_days_that_read_it() {
     let (_, mut states, wanted) = built();
     states.set_slot("ods_user_action", Some(day(10)), slot(2, "r3"));
     let expected = "\
-dwd_event        2026-01-10              1 partition   input ods_user_action 2026-01-10 changed
-dws_visitor_day  2026-01-10              1 partition   upstream will be rebuilt: dwd_event
-dws_first        2026-01-10              1 partition   upstream will be rebuilt: dws_visitor_day
-dws_first        2026-01-11..2026-01-12  2 partitions  upstream will be rebuilt: dws_first
-dws_week         2026-01-10..2026-01-12  3 partitions  upstream will be rebuilt: dws_visitor_day
-app_active       2026-01-10..2026-01-12  3 partitions  upstream will be rebuilt: dws_week
-app_both         2026-01-10..2026-01-12  3 partitions  upstream will be rebuilt: dws_first
+dwd_event        2026-01-10              1 partition   input ods_user_action 2026-01-10 changed by run r3
+dws_visitor_day  2026-01-10              1 partition   if dwd_event changes
+dws_first        2026-01-10              1 partition   if dws_visitor_day changes
+dws_first        2026-01-11..2026-01-12  2 partitions  if dws_first changes
+dws_week         2026-01-10..2026-01-12  3 partitions  if dws_visitor_day changes
+app_active       2026-01-10..2026-01-12  3 partitions  if dws_week changes
+app_both         2026-01-10..2026-01-12  3 partitions  if dws_first changes
 ";
     assert_eq!(printed(&states, &wanted), expected);
 }
@@ -314,8 +324,11 @@ fn a_source_that_is_about_to_change_is_planned_for() {
     let (_, states, wanted) = built();
     let arriving = BTreeMap::from([("ods_goods_info".to_owned(), BTreeSet::from([Some(day(11))]))]);
     let plan = planned(&states, &wanted, &Expected { arriving, ..Expected::default() });
-    let shown: Vec<String> =
-        plan.rows().iter().map(|row| format!("{} {} {}", row.model, row.days(), row.certain)).collect();
+    let shown: Vec<String> = plan
+        .rows(|_, _| Cost::default())
+        .iter()
+        .map(|row| format!("{} {} {}", row.model, row.days(), row.certain))
+        .collect();
     let expected = [
         "dwd_goods 2026-01-11 true",
         "dws_goods_day 2026-01-11..2026-01-12 false",
@@ -330,7 +343,9 @@ fn every_reason_is_told_in_words() {
     let mut said = Vec::new();
     let mut say = |states: &States, model: &str, expected: &Expected| {
         let all = planned(states, &wanted, expected);
-        said.extend(all.rows().into_iter().filter(|row| row.model == model).map(|row| row.reason));
+        said.extend(
+            all.rows(|_, _| Cost::default()).into_iter().filter(|row| row.model == model).map(|row| row.reason),
+        );
     };
     let none = Expected::default();
     let forced = BTreeMap::from([("app_gmv".to_owned(), BTreeSet::from([Some(day(5)), Some(day(6))]))]);
@@ -351,8 +366,8 @@ fn every_reason_is_told_in_words() {
     let expected = [
         "forced",
         "input ods_user_order changed",
-        "input ods_user_order on no day, 2026-01-04 changed",
-        "input ods_user_order on 5 days changed",
+        "input ods_user_order on no day, 2026-01-04 changed by run r3",
+        "input ods_user_order on 5 days changed by run r3",
         "SQL changed",
         "no record of what it was made from",
     ];

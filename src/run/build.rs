@@ -9,6 +9,7 @@ use std::sync::Arc;
 use anyhow::{Result, anyhow};
 use tokio::task::{Id, JoinSet};
 
+use super::meter::Meter;
 use super::project::{Context, Project};
 use super::report::{ModelReport, ModelResult};
 use super::sql_error::Names;
@@ -17,7 +18,7 @@ use crate::check::{Severity, Violation};
 use crate::date::Slot;
 use crate::lake::Table;
 use crate::model::{Model, Read, Span};
-use crate::plan::{Begins, States, Wanted, Window, begins, has_content, obsolete, stale, wanted};
+use crate::plan::{Begins, Plan, States, Wanted, Window, begins, has_content, obsolete, stale, wanted};
 use crate::progress::{Event, counted};
 use crate::transform::{Input, Workshop};
 
@@ -42,9 +43,12 @@ pub async fn build(
     project: &Arc<Project>,
     states: &mut States,
     target: &Target,
+    plan: &Plan,
 ) -> Result<Vec<ModelReport>> {
     let workshop = project.workshop(ctx);
-    let mut progress = Progress { states, reports: Vec::new(), broken: target.incomplete.clone() };
+    let meter = Meter::start(&ctx.reporter, plan);
+    let broken = target.incomplete.clone();
+    let mut progress = Progress { states, reports: Vec::new(), broken, meter: Arc::clone(&meter) };
     let models = &project.models;
     // Where metrics begin is known once the tables are right that say so: these come first, over all their days.
     let known = begins(models, progress.states, &project.starts, project.start());
@@ -57,6 +61,7 @@ pub async fn build(
         let pass = Pass { ctx, project, workshop: &workshop, target, force, first_days: &first_days, wanted: &wanted };
         pass.build(&mut progress).await?;
     }
+    meter.finish(progress.reports.iter().map(|report| report.built).sum());
     Ok(progress.reports)
 }
 
@@ -66,6 +71,7 @@ struct Progress<'a> {
     reports: Vec<ModelReport>,
     /// What cannot be built upon, and why.
     broken: BTreeMap<String, String>,
+    meter: Arc<Meter>,
 }
 
 /// One pass over the wanted models, with what was known when it began.
@@ -83,7 +89,7 @@ impl Pass<'_> {
     /// Builds what is stale, model after model; what failed in an earlier pass is not tried again.
     async fn build(&self, progress: &mut Progress<'_>) -> Result<()> {
         let Self { ctx, project, workshop, .. } = *self;
-        let Progress { states, reports, broken } = progress;
+        let Progress { states, reports, broken, meter } = progress;
         let wanted = |model: &&Model| self.wanted.contains_key(&model.name) && !broken.contains_key(&model.name);
         let mut waiting: Vec<Arc<Model>> = project.models.iter().filter(wanted).map(|m| Arc::new(m.clone())).collect();
         let mut unfinished: BTreeSet<String> = waiting.iter().map(|m| m.name.clone()).collect();
@@ -98,6 +104,7 @@ impl Pass<'_> {
                 let reads: Vec<&Read> = model.prerequisites().collect();
                 if let Some(cause) = reads.iter().find_map(|read| broken.get(&read.table)) {
                     let report = ModelReport::skipped(&model.name, cause);
+                    meter.over(&model.name);
                     ctx.reporter.report(Event::Failure(format!("{} skipped: {cause}", model.name)));
                     broken.insert(model.name.clone(), cause.clone());
                     unfinished.remove(&model.name);
@@ -111,13 +118,14 @@ impl Pass<'_> {
                     continue;
                 }
                 let model = waiting.remove(index);
-                let turn = self.prepare(workshop, &model, states, &mut tables).await?;
+                let turn = self.prepare((workshop, meter), &model, states, &mut tables).await?;
                 match turn {
                     Some(turn) => {
                         let name = turn.model.name.clone();
                         running.insert(tasks.spawn(Box::pin(take(turn))).id(), name);
                     }
                     None => {
+                        meter.over(&model.name);
                         unfinished.remove(&model.name);
                         index = 0;
                     }
@@ -131,6 +139,7 @@ impl Pass<'_> {
             };
             let Some(name) = running.remove(&id) else { continue };
             unfinished.remove(&name);
+            meter.over(&name);
             match result {
                 Ok(built) => {
                     if let ModelResult::ChecksFailed = built.report.result {
@@ -159,7 +168,7 @@ impl Pass<'_> {
     /// Opens what a model's turn needs; `None` when there is nothing to do.
     async fn prepare(
         &self,
-        workshop: &Workshop,
+        (workshop, meter): (&Workshop, &Arc<Meter>),
         model: &Arc<Model>,
         states: &States,
         tables: &mut BTreeMap<String, Table>,
@@ -191,6 +200,7 @@ impl Pass<'_> {
             forced,
             states: states.clone(),
             tables: tables.clone(),
+            meter: Arc::clone(meter),
         }))
     }
 }

@@ -4,8 +4,9 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use anyhow::{Context as _, Result, anyhow};
+use futures::{StreamExt, TryStreamExt};
 
-use super::project::{Context, Project, Recorded};
+use super::project::{CONCURRENT_TABLES, Context, Project, Recorded};
 use super::report::{DifferenceReport, ExportReport, RunReport};
 use super::steps::fail;
 use crate::config::ExportTarget;
@@ -14,6 +15,7 @@ use crate::error::Advice;
 use crate::export::{
     Aftermath, Difference, ExportRun, ExportTable, Exported, Key, compare_mysql, compare_sqlite, to_mysql, to_sqlite,
 };
+use crate::lake::Table;
 use crate::model::Model;
 use crate::mysql::Server;
 use crate::plan::TableState;
@@ -141,8 +143,14 @@ impl Exports<'_> {
     async fn tables(&self, name: &str, forced: Option<&BTreeMap<String, BTreeSet<Slot>>>) -> Result<Vec<ExportTable>> {
         let mut tables = Vec::new();
         let wanted = |m: &&Model| m.export.iter().any(|e| e == name) && self.selected.contains(&m.name);
-        for model in self.project.models.iter().filter(wanted) {
-            let Some(table) = self.project.lake.table(&model.name).await? else { continue };
+        let models: Vec<&Model> = self.project.models.iter().filter(wanted).collect();
+        let opened: Vec<(&Model, Option<Table>)> = futures::stream::iter(models)
+            .map(|model| async move { anyhow::Ok((model, self.project.lake.table(&model.name).await?)) })
+            .buffered(CONCURRENT_TABLES)
+            .try_collect()
+            .await?;
+        for (model, table) in opened {
+            let Some(table) = table else { continue };
             // A dashboard asks by the day: rows on no day stay in the lake.
             let has_place = |slot: &Slot| slot.is_some() || !model.is_partitioned();
             let state = self.recorded.states.get(&model.name);

@@ -1,7 +1,7 @@
 //! One run at a time: an advisory lock on a file in the lake's folder, held by the process and released by its end.
 //!
 //! The operating system lets go of it when the process dies, however it dies, so there are no stale locks. Readers
-//! take none. A lake on an object store is guarded by Delta's own conflict detection.
+//! take none. A lake on an object store has a [`Lease`] instead.
 
 use std::fs::{File, TryLockError};
 use std::io::{Read, Seek, SeekFrom, Write};
@@ -10,6 +10,8 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result};
 use serde::{Deserialize, Serialize};
+
+use super::lease::Lease;
 
 /// How often a waiting run looks again.
 const POLL: Duration = Duration::from_millis(200);
@@ -27,10 +29,40 @@ pub struct Holder {
     pub since: String,
 }
 
-/// A held lock; dropping it lets go.
+/// A held lock.
 #[derive(Debug)]
-pub struct RunLock {
-    _file: File,
+pub enum RunLock {
+    /// That of a folder; dropping it lets go.
+    File {
+        /// Locked as long as it is open.
+        _file: File,
+    },
+    /// That of an object store.
+    Lease(Lease),
+}
+
+impl RunLock {
+    /// Ends when somebody else took it over, which only happens to leases.
+    pub async fn lost(&self) {
+        match self {
+            Self::File { .. } => std::future::pending().await,
+            Self::Lease(lease) => lease.lost().await,
+        }
+    }
+
+    /// Lets go.
+    pub async fn release(self) {
+        if let Self::Lease(lease) = self {
+            lease.release().await;
+        }
+    }
+}
+
+impl Holder {
+    /// One that cannot be read.
+    pub fn unknown() -> Self {
+        Self { run: "unknown".into(), pid: 0, host: "unknown".into(), since: "unknown".into() }
+    }
 }
 
 /// What came of asking for the lock.
@@ -58,7 +90,7 @@ pub async fn acquire(folder: &Path, holder: &Holder, patience: Duration) -> Resu
                 file.seek(SeekFrom::Start(0))?;
                 file.write_all(serde_json::to_string(holder)?.as_bytes())
                     .with_context(|| format!("write {}", path.display()))?;
-                return Ok(Attempt::Held(RunLock { _file: file.try_clone()? }));
+                return Ok(Attempt::Held(RunLock::File { _file: file.try_clone()? }));
             }
             Err(TryLockError::WouldBlock) if since.elapsed() >= patience => return Ok(Attempt::Busy(read(file))),
             Err(TryLockError::WouldBlock) => tokio::time::sleep(POLL).await,
@@ -80,8 +112,7 @@ fn read(file: &mut File) -> Holder {
     let mut text = String::new();
     // A holder that is just writing its name is told as unknown; the lock itself is what counts.
     let _ = file.seek(SeekFrom::Start(0)).and_then(|_| file.read_to_string(&mut text));
-    let unknown = || Holder { run: "unknown".into(), pid: 0, host: "unknown".into(), since: "unknown".into() };
-    serde_json::from_str(&text).unwrap_or_else(|_| unknown())
+    serde_json::from_str(&text).unwrap_or_else(|_| Holder::unknown())
 }
 
 #[cfg(test)]

@@ -10,7 +10,7 @@ use serde::Serialize;
 
 use super::project::{Context, Project};
 use super::report::RunReport;
-use super::{locked, new_report};
+use super::{new_report, under_lock};
 use crate::ingest::replay;
 use crate::lake::{Compacted, Retention, Vacuumed};
 use crate::progress::{Event, counted};
@@ -83,7 +83,16 @@ impl MaintenanceReport {
 pub async fn maintain(ctx: &Context, request: &MaintainRequest) -> Result<RunReport> {
     let since = Instant::now();
     let project = Project::without_models(ctx)?;
-    let _lock = if request.dry_run { None } else { locked(ctx, &request.command, request.wait).await? };
+    let lock = (!request.dry_run).then_some((request.command.as_str(), request.wait));
+    under_lock(ctx, &project, lock, locked_maintain(ctx, &project, request, since)).await
+}
+
+async fn locked_maintain(
+    ctx: &Context,
+    project: &Project,
+    request: &MaintainRequest,
+    since: Instant,
+) -> Result<RunReport> {
     let mut report = new_report(ctx, &request.command);
     let before = |age: Duration| ctx.now_ms.saturating_sub(i64::try_from(age.as_millis()).unwrap_or(i64::MAX));
     let retention = Retention { versions_since_ms: before(request.keep), untouched_since_ms: before(request.grace) };

@@ -3,6 +3,7 @@
 //! [`run()`] tells the whole story: take the lock, ingest what is new, build what is stale, export what changed, write
 //! down what happened.
 
+mod arrivals;
 mod bisect;
 mod blueprint;
 mod books;
@@ -11,13 +12,18 @@ mod cases;
 mod cells;
 mod diff;
 mod docs;
+mod explain;
 mod exports;
 mod inspect;
+mod lease;
 mod ledger;
 mod lock;
 mod maintain;
+mod meter;
 mod moments;
 mod name;
+mod outlook;
+mod past;
 mod project;
 mod query;
 mod replay;
@@ -37,15 +43,19 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Error, Result, anyhow};
 
+pub use arrivals::Arrivals;
 pub use bisect::{Turning, Value, bisect};
+pub use blueprint::{Rehearsal, rehearse};
 pub use cells::{Change, Fate};
 pub use diff::{Diff, DiffRequest, TableDiff, diff};
 pub use docs::docs;
+pub use explain::{Explanation, explain};
 pub use inspect::{ModelRow, RunRow, Vitals, describe, models, runs, vitals};
 pub use ledger::{Account, Laws, Ledger, SumAccount};
 pub use lock::holder;
 pub use maintain::{MaintainRequest, MaintenanceReport, maintain};
 pub use name::run_name;
+pub use outlook::Outlook;
 pub use project::{Context, Project};
 pub use query::query;
 pub use replay::{ReplayRequest, replay};
@@ -59,10 +69,11 @@ use crate::config::Location;
 use crate::date::BizDate;
 use crate::error::{Advice, Exit, Locked};
 use crate::model::select;
-use crate::plan::{Expected, Plan, Window, begins, plan as plan_steps, wanted};
+use crate::plan::Window;
 use crate::progress::Event;
 use build::Target;
 use exports::{Exports, Forced};
+use lease::{Clock, Desk};
 use lock::{Attempt, Holder, RunLock};
 
 /// A part of a run.
@@ -112,16 +123,49 @@ pub async fn run(ctx: &Context, request: &RunRequest) -> Result<RunReport> {
     not_in_the_future(ctx, request)?;
     let project = Arc::new(Project::open(ctx)?);
     let selected = select(&project.models, &request.select, &request.exclude).exit(Exit::Usage)?;
-    let _lock = locked(ctx, &request.command, request.wait).await?;
+    let lock = Some((request.command.as_str(), request.wait));
+    under_lock(ctx, &project, lock, locked_run(ctx, &project, &selected, request, since)).await
+}
+
+/// Does some work with the run lock held, if it needs that: the lock's holder calls itself by a command and waits so long
+/// for another. The work is given up should the lock be lost, which only leases can be.
+async fn under_lock<T>(
+    ctx: &Context,
+    project: &Project,
+    lock: Option<(&str, Duration)>,
+    work: impl Future<Output = Result<T>>,
+) -> Result<T> {
+    let Some((command, patience)) = lock else { return work.await };
+    let lock = locked(ctx, project, command, patience).await?;
+    let done = tokio::select! {
+        done = Box::pin(work) => done,
+        () = lock.lost() => Err(anyhow!("another run took over the lock of the lake, which this one could not renew"))
+            .hint("what was published is whole; run again when the other has ended"),
+    };
+    lock.release().await;
+    done
+}
+
+/// Does what a request says, with the lock held.
+async fn locked_run(
+    ctx: &Context,
+    project: &Arc<Project>,
+    selected: &BTreeSet<String>,
+    request: &RunRequest,
+    since: Instant,
+) -> Result<RunReport> {
     let before = project.recorded().await?;
     let ctx = &ctx.after(before.newest_run());
     let mut report = new_report(ctx, &request.command);
 
     let mut incomplete = BTreeMap::new();
     if request.steps.contains(&Step::Ingest) {
-        incomplete = steps::ingest(ctx, &project, request, &mut report).await?;
+        incomplete = steps::ingest(ctx, project, request, &mut report).await?;
     }
     let mut recorded = project.recorded_after_ingest(before).await?;
+    if request.steps.contains(&Step::Build) {
+        incomplete.extend(steps::never_ingested(ctx, project, request, &recorded.states).await?);
+    }
     let to = last_day(ctx, request, recorded.last_arrival);
     report.to = to;
     if let Some(to) = to {
@@ -130,17 +174,19 @@ pub async fn run(ctx: &Context, request: &RunRequest) -> Result<RunReport> {
         let window = Window { from: request.from, to };
         let target = Target { selected: selected.clone(), window, force: request.force, incomplete };
         if request.steps.contains(&Step::Build) {
-            report.models = build::build(ctx, &project, &mut recorded.states, &target).await?;
+            let outlook = outlook::outlook(ctx, project, selected, request, &recorded, Vec::new()).await?;
+            outlook.brief().lines().for_each(|line| ctx.reporter.report(Event::Note(line.to_owned())));
+            report.models = build::build(ctx, project, &mut recorded.states, &target, &outlook.plan).await?;
             report.failures.extend(report.models.iter().filter_map(failure));
             report.warnings.extend(report.models.iter().flat_map(warnings));
         }
         if request.steps.contains(&Step::Check) {
-            steps::check(ctx, &project, &recorded.states, &target, &mut report).await?;
+            steps::check(ctx, project, &recorded.states, &target, &mut report).await?;
         }
     } else {
         ctx.reporter.report(Event::Note("nothing has been loaded yet".to_owned()));
     }
-    let exports = Exports { ctx, project: &project, recorded: &recorded, selected: &selected };
+    let exports = Exports { ctx, project, recorded: &recorded, selected };
     let is_alone = !request.steps.contains(&Step::Build);
     let mut forced = match request.force && is_alone {
         true => exports.all_within(request.from, request.to),
@@ -159,26 +205,20 @@ pub async fn run(ctx: &Context, request: &RunRequest) -> Result<RunReport> {
     Ok(report)
 }
 
-/// What a run would build, and why; changes nothing. Ingest is not foreseen: it is about what has landed.
+/// What a run would do, and why; changes nothing. No database is asked, so that its rows are not foreseen.
 ///
 /// # Errors
 /// When the project is wrong or the lake cannot be read.
-pub async fn plan(ctx: &Context, request: &RunRequest) -> Result<Plan> {
+pub async fn plan(ctx: &Context, request: &RunRequest) -> Result<Outlook> {
     not_in_the_future(ctx, request)?;
-    let project = Arc::new(Project::open(ctx)?);
+    let project = Project::open(ctx)?;
     let selected = select(&project.models, &request.select, &request.exclude).exit(Exit::Usage)?;
     let recorded = project.recorded().await?;
-    let Some(to) = last_day(ctx, request, recorded.last_arrival) else { return Ok(Plan::default()) };
-    let first_days = begins(&project.models, &recorded.states, &project.starts, project.start());
-    let window = Window { from: request.from, to };
-    let wanted = wanted(&project.models, &selected, window, &first_days, &recorded.states);
-    let mut expected = Expected::default();
-    if request.force {
-        let forced = wanted.iter().filter(|(name, _)| selected.contains(*name));
-        expected.forced =
-            forced.map(|(name, slots)| (name.clone(), slots.iter().copied().collect::<BTreeSet<_>>())).collect();
-    }
-    Ok(plan_steps(&project.models, &wanted, &first_days, &recorded.states, &expected))
+    let arrivals = match request.steps.contains(&Step::Ingest) {
+        true => arrivals::arrivals(ctx, &project, request).await?,
+        false => Vec::new(),
+    };
+    outlook::outlook(ctx, &project, &selected, request, &recorded, arrivals).await
 }
 
 /// Refuses a range that ends in the future: days that have not happened have no numbers.
@@ -221,16 +261,26 @@ fn new_report(ctx: &Context, command: &str) -> RunReport {
     }
 }
 
-/// Takes the run lock of a lake that is a folder; object stores rely on Delta's conflict detection.
-async fn locked(ctx: &Context, command: &str, patience: Duration) -> Result<Option<RunLock>> {
-    let Location::Local(folder) = &ctx.config.lake else { return Ok(None) };
+/// Takes the run lock: of a folder a lock on a file, of an object store a lease.
+async fn locked(ctx: &Context, project: &Project, command: &str, patience: Duration) -> Result<RunLock> {
     let started = chrono::DateTime::from_timestamp_millis(ctx.now_ms).unwrap_or_default();
     let since = started.with_timezone(&ctx.config.timezone.tz()).format("%Y-%m-%d %H:%M:%S %:z").to_string();
     let host = std::fs::read_to_string("/proc/sys/kernel/hostname");
     let host = host.map_or_else(|_| "this machine".to_owned(), |name| name.trim().to_owned());
     let me = Holder { run: command.to_owned(), pid: std::process::id(), host, since };
-    match lock::acquire(folder, &me, patience).await? {
-        Attempt::Held(lock) => Ok(Some(lock)),
+    let attempt = match &ctx.config.lake {
+        Location::Local(folder) => lock::acquire(folder, &me, patience).await?,
+        _ => {
+            let (store, path) = (project.lake.store(), project.lake.beside_tables("_strata.lock"));
+            let desk = Desk { store, path, terms: lease::TERMS, clock: Clock::at(ctx.now_ms) };
+            match desk.acquire(&me, patience).await? {
+                Ok(lease) => Attempt::Held(RunLock::Lease(lease)),
+                Err(other) => Attempt::Busy(other),
+            }
+        }
+    };
+    match attempt {
+        Attempt::Held(lock) => Ok(lock),
         Attempt::Busy(other) => {
             let locked = Locked { holder: other.run, pid: other.pid, host: other.host, since: other.since };
             Err(Error::new(locked)).hint("it ends by itself; `--wait 30m` waits for it")

@@ -21,8 +21,11 @@ use crate::plan::{Fingerprint, SlotState, SourceStart, States, TableState};
 use crate::progress::Reporter;
 use crate::transform::Workshop;
 
+/// The beginning of the domains of the forms that a model had.
+const MODEL: &str = "strata.model:";
+
 /// Tables whose records are read at once.
-const CONCURRENT_TABLES: usize = 16;
+pub const CONCURRENT_TABLES: usize = 16;
 
 /// What every operation works with.
 #[derive(Clone)]
@@ -63,8 +66,14 @@ pub struct SlotRecord {
     pub version: String,
     /// Its rows.
     pub rows: u64,
+    /// Its rows in the version before; 0 when there was none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub rows_before: Option<u64>,
     /// The run that gave it this version.
     pub run: String,
+    /// The run that last made it, where a later one than that came to the same.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub confirmed: Option<String>,
     /// What it was made from; sources have none.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub fingerprint: Option<Fingerprint>,
@@ -306,6 +315,11 @@ pub fn slot_domain(slot: Slot) -> String {
     slot.map_or_else(|| "strata.slot:none".to_owned(), |day| format!("strata.slot:{day}"))
 }
 
+/// The domain under which it is recorded what a meaning of a model was.
+pub fn model_domain(meaning: u64) -> String {
+    format!("{MODEL}{meaning:016x}")
+}
+
 /// What a table's records say of it; nothing when there are none of partitions.
 ///
 /// # Errors
@@ -316,8 +330,10 @@ pub fn table_state(records: &BTreeMap<String, String>) -> Result<Option<TableSta
         if let Some(slot) = slot_of(domain)? {
             let record: SlotRecord = serde_json::from_str(text)?;
             let version = u64::from_str_radix(&record.version, 16)?;
-            let SlotRecord { rows, run, fingerprint, .. } = record;
-            state.slots.insert(slot, SlotState { version, rows, fingerprint, run });
+            let SlotRecord { rows, rows_before, run, confirmed, fingerprint, .. } = record;
+            state.slots.insert(slot, SlotState { version, rows, rows_before, fingerprint, run, confirmed });
+        } else if let Some(meaning) = domain.strip_prefix(MODEL) {
+            state.forms.insert(u64::from_str_radix(meaning, 16)?, Arc::new(serde_json::from_str(text)?));
         } else if domain == WHOLE {
             let record: WholeRecord = serde_json::from_str(text)?;
             state.whole = Some(record.fingerprint);
@@ -328,19 +344,14 @@ pub fn table_state(records: &BTreeMap<String, String>) -> Result<Option<TableSta
 }
 
 fn starts(config: &Config) -> Vec<SourceStart> {
-    config
-        .sources
-        .values()
-        .map(|source| match &source.source {
-            Source::Log(log) => {
-                SourceStart { tables: BTreeSet::from([log.table.clone()]), first_day_of: log.table.clone() }
-            }
-            Source::Tables(tables) => SourceStart {
-                tables: tables.tables.iter().map(|t| format!("ods_{}", t.name)).collect(),
-                first_day_of: tables.first_day.clone(),
-            },
-        })
-        .collect()
+    let start = |source: &Source| SourceStart {
+        tables: source.tables().into_iter().collect(),
+        first_day_of: match source {
+            Source::Log(log) => log.table.clone(),
+            Source::Tables(tables) => tables.first_day.clone(),
+        },
+    };
+    config.sources.values().map(|source| start(&source.source)).collect()
 }
 
 fn load_models(config: &Config) -> Result<Models> {

@@ -8,7 +8,7 @@ use anyhow::{Context as _, Result, anyhow};
 use super::ledger::Account;
 use super::project::{Context, Project};
 use super::report::{RunReport, SourceReport};
-use super::{locked, new_report};
+use super::{new_report, under_lock};
 use crate::config::source::Source;
 use crate::config::{Location, SourceConfig};
 use crate::error::{Advice, Exit, nearest};
@@ -39,12 +39,21 @@ pub async fn replay(ctx: &Context, request: &ReplayRequest) -> Result<RunReport>
     let since = Instant::now();
     let project = Project::without_models(ctx)?;
     let sources = chosen(ctx, request)?;
-    let _lock = if request.wanted.dry_run { None } else { locked(ctx, &request.command, request.wait).await? };
+    let lock = (!request.wanted.dry_run).then_some((request.command.as_str(), request.wait));
+    under_lock(ctx, &project, lock, locked_replay(ctx, &project, request, (sources, since))).await
+}
+
+async fn locked_replay(
+    ctx: &Context,
+    project: &Project,
+    request: &ReplayRequest,
+    (sources, since): (Vec<(&String, &SourceConfig)>, Instant),
+) -> Result<RunReport> {
     let recorded = project.recorded().await?;
     let ctx = &ctx.after(recorded.newest_run());
     let mut report = new_report(ctx, &request.command);
     for (name, source) in sources {
-        let all = replay_source(ctx, &project, name, source, &request.wanted).await;
+        let all = replay_source(ctx, project, name, source, &request.wanted).await;
         for replayed in all.with_context(|| format!("replay rejects of {name}"))? {
             take(ctx, replayed, &mut report);
         }

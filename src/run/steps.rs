@@ -6,6 +6,7 @@ use std::sync::Arc;
 
 use anyhow::{Context as _, Result, anyhow, bail};
 
+use super::arrivals::{Place, place_of};
 use super::books;
 use super::build::{Target, check_published};
 use super::project::{Context, Project};
@@ -13,7 +14,7 @@ use super::report::{RunReport, SourceReport};
 use super::{RunRequest, Step};
 use crate::check::Severity;
 use crate::config::source::Source;
-use crate::config::{Location, Reading};
+use crate::config::{Location, Reading, SourceConfig};
 use crate::date::DateRange;
 use crate::error::{Advice, Exit, render};
 use crate::ingest::logs::{LogsIngest, ingest_logs};
@@ -33,19 +34,12 @@ pub async fn ingest(
     let mut incomplete = BTreeMap::new();
     let sources = &ctx.config.sources;
     for (name, source) in sources.iter().filter(|(name, s)| is_wanted(&request.sources, name, &s.source)) {
-        let root = match &source.location {
-            Location::Local(root) if root.is_dir() => root.as_path(),
-            Location::Local(root) => {
-                let what = anyhow!("source {name}: there is no folder {}", ctx.config.shown(root));
-                let hint = format!("create it, or set sources.{name} in conf/warehouse.toml");
-                fail(ctx, report, &Err::<(), _>(what).hint(hint).expect_err("it is an error"));
+        let root = match place_of(ctx, name, source)? {
+            Place::Folder(root) => root,
+            Place::Database => Path::new(""),
+            Place::Missing(error) => {
+                fail(ctx, report, &error);
                 continue;
-            }
-            Location::Mysql(_) => Path::new(""),
-            Location::Object(_) => {
-                let what =
-                    anyhow!("source {name} at {}: only folders of this machine can be read yet", source.location);
-                return Err(what).exit(Exit::Usage);
             }
         };
         let (zone, run, now_ms) = (ctx.config.timezone, ctx.run.as_str(), ctx.now_ms);
@@ -120,6 +114,36 @@ pub async fn ingest(
     Ok(incomplete)
 }
 
+/// The source tables that are not there, and why: nothing was ever ingested from their source.
+///
+/// # Errors
+/// When the lake cannot be read, or none of them is there and nothing is ingested now, so that there is nothing to build.
+pub async fn never_ingested(
+    ctx: &Context,
+    project: &Project,
+    request: &RunRequest,
+    states: &States,
+) -> Result<BTreeMap<String, String>> {
+    let mut missing = BTreeMap::new();
+    for table in project.models.sources().filter(|table| states.get(table).is_none()) {
+        if !project.lake.has_table(table).await? {
+            let is_of = |source: &SourceConfig| source.source.tables().iter().any(|name| name == table);
+            let source =
+                ctx.config.sources.iter().find(|(_, source)| is_of(source)).map_or("its source", |(name, _)| name);
+            let cause = format!("nothing was ever ingested from {source} (`strata ingest {source}`)");
+            missing.insert(table.to_owned(), cause);
+        }
+    }
+    let is_empty = project.models.sources().all(|table| missing.contains_key(table));
+    if is_empty && !request.steps.contains(&Step::Ingest) {
+        let what = anyhow!("there is nothing to build from: nothing was ever ingested into {}", ctx.config.lake);
+        return Err(what)
+            .hint("`strata run` ingests, builds and exports; `strata ingest` only ingests")
+            .exit(Exit::Usage);
+    }
+    Ok(missing)
+}
+
 /// What is read of a database: for a run up to its last day, for `ingest` alone also what changed in a range.
 fn extraction<'a>(ctx: &Context, server: &'a Server, reading: Reading, request: &RunRequest) -> Result<Extraction<'a>> {
     let Some(today) = ctx.config.timezone.day_of_ms(ctx.now_ms) else { bail!("the clock shows no real date") };
@@ -133,14 +157,15 @@ fn extraction<'a>(ctx: &Context, server: &'a Server, reading: Reading, request: 
 fn without_source(name: &str, source: &Source) -> Vec<(String, String)> {
     match source {
         Source::Log(_) => Vec::new(),
-        Source::Tables(tables) => (tables.tables.iter())
-            .map(|table| (format!("ods_{}", table.name), format!("the source {name} could not be read")))
-            .collect(),
+        Source::Tables(_) => {
+            let cause = format!("the source {name} could not be read");
+            source.tables().into_iter().map(|table| (table, cause.clone())).collect()
+        }
     }
 }
 
 /// Whether a source was asked for: by its name, or as `logs` or `orders`.
-fn is_wanted(wanted: &[String], name: &str, source: &Source) -> bool {
+pub fn is_wanted(wanted: &[String], name: &str, source: &Source) -> bool {
     let kind = match source {
         Source::Log(_) => "logs",
         Source::Tables(_) => "orders",

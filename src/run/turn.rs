@@ -6,7 +6,8 @@ use std::time::Instant;
 
 use anyhow::Result;
 
-use super::project::{Project, SlotRecord, WHOLE, WholeRecord, slot_domain};
+use super::meter::Meter;
+use super::project::{Project, SlotRecord, WHOLE, WholeRecord, model_domain, slot_domain};
 use super::report::{ModelReport, ModelResult};
 use crate::check::{Check, Rule, Severity};
 use crate::date::Slot;
@@ -54,6 +55,8 @@ pub struct Turn {
     pub states: States,
     /// Snapshots of the tables it may read.
     pub tables: BTreeMap<String, Table>,
+    /// Counts what is done.
+    pub meter: Arc<Meter>,
 }
 
 /// A model after its turn.
@@ -124,9 +127,13 @@ impl Turn {
             self.states.set_slot(&recipe.name, slot, state);
             batch.rows += rows.rows;
             batch.staged.push(rows);
+            self.meter.staged(&recipe.name);
             let is_full = batch.staged.len() >= BATCH_DAYS || batch.rows >= BATCH_ROWS;
-            if is_full && !self.settle(recipe, table, calendar, report, &mut batch).await? {
-                return Ok(());
+            if is_full {
+                if !self.settle(recipe, table, calendar, report, &mut batch).await? {
+                    return Ok(());
+                }
+                self.meter.published(&recipe.name, report.built);
             }
         }
         self.settle(recipe, table, calendar, report, &mut batch).await?;
@@ -193,6 +200,7 @@ impl Turn {
         let gone: Vec<Slot> = before.slots.keys().filter(is_gone).copied().collect();
         let mut after =
             TableState { whole: Some(made_from.clone()), run: self.workshop.run.clone(), ..TableState::default() };
+        after.forms.clone_from(&before.forms);
         for rows in &staged {
             after.slots.insert(rows.slot, built_state(&before, rows, None, &self.workshop.run));
         }
@@ -229,6 +237,7 @@ impl Turn {
             report.result = ModelResult::ChecksFailed;
             return Ok(false);
         }
+        records.extend(self.note_forms(&recipe.name)?);
         let now = self.states.get(&recipe.name).cloned().unwrap_or_default();
         let mut changed = Vec::new();
         for rows in staged {
@@ -252,6 +261,26 @@ impl Turn {
         Ok(true)
     }
 
+    /// Notes what the model means, and forgets the meanings that no partition has any more; the records of that.
+    fn note_forms(&mut self, name: &str) -> Result<Vec<(String, Option<String>)>> {
+        let mut state = self.states.get(name).cloned().unwrap_or_default();
+        let made_from = state.slots.values().filter_map(|slot| slot.fingerprint.as_ref()).chain(&state.whole);
+        let used: BTreeSet<u64> = made_from.map(|fingerprint| fingerprint.meaning).collect();
+        let mut records = Vec::new();
+        for meaning in state.forms.keys().filter(|meaning| !used.contains(meaning)) {
+            records.push((model_domain(*meaning), None));
+        }
+        state.forms.retain(|meaning, _| used.contains(meaning));
+        let meaning = self.model.meaning;
+        if used.contains(&meaning) && !state.forms.contains_key(&meaning) {
+            let form = self.model.form();
+            records.push((model_domain(meaning), Some(serde_json::to_string(&form)?)));
+            state.forms.insert(meaning, Arc::new(form));
+        }
+        self.states.set(name, state);
+        Ok(records)
+    }
+
     fn publisher(&self) -> Publisher<'_> {
         Publisher { run: &self.workshop.run, now_ms: self.workshop.now_ms }
     }
@@ -272,16 +301,21 @@ pub fn is_read(table: &Table, file: &FileRef, spans: &[Span]) -> bool {
 
 /// The state of a partition as it was just staged: a version that did not change keeps the run that gave it.
 fn built_state(before: &TableState, rows: &Staged, made_from: Option<Fingerprint>, run: &str) -> SlotState {
-    let same = before.slots.get(&rows.slot).filter(|old| old.version == rows.version);
-    let run = same.map_or(run, |old| old.run.as_str()).to_owned();
-    SlotState { version: rows.version, rows: rows.rows, fingerprint: made_from, run }
+    let old = before.slots.get(&rows.slot);
+    let (run, rows_before, confirmed) = match old.filter(|old| old.version == rows.version) {
+        Some(same) => (same.run.clone(), same.rows_before, Some(run.to_owned())),
+        None => (run.to_owned(), Some(old.map_or(0, |old| old.rows)), None),
+    };
+    SlotState { version: rows.version, rows: rows.rows, rows_before, fingerprint: made_from, run, confirmed }
 }
 
 fn record(state: &SlotState) -> SlotRecord {
     SlotRecord {
         version: format!("{:016x}", state.version),
         rows: state.rows,
+        rows_before: state.rows_before,
         run: state.run.clone(),
+        confirmed: state.confirmed.clone(),
         fingerprint: state.fingerprint.clone(),
     }
 }

@@ -17,7 +17,7 @@ use super::exports::{Exports, Forced};
 use super::moments::run_of_lake;
 use super::project::{Context, Project, table_state};
 use super::report::RunReport;
-use super::{RunRequest, locked, new_report};
+use super::{RunRequest, new_report, under_lock};
 use crate::date::Slot;
 use crate::error::{Advice, Exit};
 use crate::ingest::orders::DELETED_TABLE;
@@ -92,7 +92,16 @@ pub async fn undo_plan(ctx: &Context, run: &str) -> Result<UndoReport> {
 pub async fn undo(ctx: &Context, run: &str, request: &RunRequest) -> Result<RunReport> {
     let since = Instant::now();
     let project = Project::open(ctx)?;
-    let _lock = locked(ctx, &request.command, request.wait).await?;
+    let lock = Some((request.command.as_str(), request.wait));
+    under_lock(ctx, &project, lock, locked_undo(ctx, &project, run, (request, since))).await
+}
+
+async fn locked_undo(
+    ctx: &Context,
+    project: &Project,
+    run: &str,
+    (request, since): (&RunRequest, Instant),
+) -> Result<RunReport> {
     let histories = project.lake.histories().await?;
     let newest = histories.values().flatten().map(|version| version.run.as_str()).max().unwrap_or_default();
     let ctx = &ctx.after(newest);
@@ -111,7 +120,7 @@ pub async fn undo(ctx: &Context, run: &str, request: &RunRequest) -> Result<RunR
     }
     let recorded = project.recorded().await?;
     let selected = project.models.iter().map(|model| model.name.clone()).collect();
-    let exports = Exports { ctx, project: &project, recorded: &recorded, selected: &selected };
+    let exports = Exports { ctx, project, recorded: &recorded, selected: &selected };
     exports.export(&Forced::new(), &mut report).await;
     report.close_books(&*ctx.reporter);
     report.seconds = since.elapsed().as_secs_f64();

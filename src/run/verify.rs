@@ -209,7 +209,7 @@ fn comparable(
 async fn rebuild(ctx: &Context, scratch: &Scratch, target: &Target, verified: &mut Verified) -> Result<States> {
     let mut states = scratch.project.recorded().await?.states;
     ctx.reporter.report(Event::Note(format!("building {} again", counted(target.selected.len() as u64, "model"))));
-    let reports = build(&scratch.ctx, &scratch.project, &mut states, target).await?;
+    let reports = build(&scratch.ctx, &scratch.project, &mut states, target, &Plan::default()).await?;
     for report in reports.iter().filter(|report| report.result != ModelResult::Published) {
         let violations = report.violations.iter().map(ToString::to_string);
         let lines = report.error.iter().cloned().chain(violations).collect();

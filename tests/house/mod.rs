@@ -44,7 +44,7 @@ pub struct House {
     number: u64,
 }
 
-/// Everything that a warehouse says, as text, without the names of runs.
+/// Everything that a warehouse says, as text, without the names of runs and what was before them.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Contents {
     /// Of each table of the lake, its rows in order.
@@ -201,7 +201,8 @@ impl House {
             let without_runs = of_rows.map(|(domain, text)| {
                 let mut record: serde_json::Value = serde_json::from_str(&text).expect("JSON");
                 if let Some(object) = record.as_object_mut() {
-                    object.remove("run");
+                    // What went before is not what there is.
+                    ["run", "confirmed", "rows_before"].iter().for_each(|key| drop(object.remove(*key)));
                 }
                 (domain, record.to_string())
             });

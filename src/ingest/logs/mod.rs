@@ -1,6 +1,6 @@
 //! Ingest of a client action log: files of JSON lines in, rows of its ODS table and of `ods_reject` out.
 //!
-//! Reading order: [`known`] decides which files are new and where to go on with the others; [`reader`] cuts them into
+//! Reading order: [`look`] and [`known`] decide which files are new and where to go on with the others; [`reader`] cuts them into
 //! segments; [`work`] has each segment decoded ([`decode`]: rules; [`scan`]: typing; [`json`]: grammar) and encoded;
 //! [`landing`] commits the results in order, with the [`record`] of what was read.
 
@@ -15,6 +15,7 @@ mod json;
 mod keys;
 mod known;
 mod landing;
+mod look;
 mod raw;
 mod reader;
 mod record;
@@ -38,8 +39,10 @@ use tokio::runtime::{Handle, RuntimeFlavor};
 
 use self::decode::FileContext;
 pub use self::fields::events_schema;
-use self::known::{Plan, Planner};
+use self::known::Plan;
 use self::landing::Landing;
+pub use self::look::waiting_logs;
+use self::look::{Look, look};
 pub(super) use self::raw::restore;
 use self::reader::{Reader, Segment};
 pub use self::record::Tally;
@@ -48,7 +51,6 @@ use self::rejects::reason_names;
 pub use self::replay::replay_logs;
 use self::work::{Done, Work};
 use super::books::LakeBooks;
-use super::files::list_files;
 use super::rejects::{REJECT_TABLE, reject_schema};
 use super::replay::finish as finish_replay;
 use crate::config::source::LogSource;
@@ -127,15 +129,11 @@ pub async fn ingest_logs(job: &LogsIngest<'_>) -> Result<IngestOutcome> {
 
 async fn ingest_with(job: &LogsIngest<'_>, sizes: Sizes) -> Result<IngestOutcome> {
     let table = &job.source.table;
-    let files = list_files(job.root, job.zone)?;
+    let records = job.lake.records(table).await?;
     let events = job.lake.ensure_table(&events_spec(job), job.now_ms).await?;
     let rejects = job.lake.ensure_table(&rejects_spec(), job.now_ms).await?;
-    let records = job.lake.records(table).await?;
     finish_replay(job.lake, table, &records, job.now_ms).await?;
-    let reject_records = record::reject_files(&job.lake.records(REJECT_TABLE).await?, table)?;
-    let clock = (job.zone, job.now_ms);
-    let planner = Planner::new(&files, record::files(&records)?, reject_records, &job.source.limits, clock);
-    let plan = planner.plan();
+    let Look { files, plan } = look(job, &records).await?;
     let mut outcome = IngestOutcome { files_seen: files.len(), files_new: plan.files.len(), ..Default::default() };
     outcome.last_arrival = record::find::<SourceRecord>(&records, SOURCE)?.and_then(|source| source.last_arrival);
     outcome.warnings.clone_from(&plan.warnings);

@@ -131,6 +131,9 @@ pub struct SlotRecord {
     pub version: String,
     /// All its rows.
     pub rows: u64,
+    /// Its rows in the version before; 0 when there was none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub rows_before: Option<u64>,
     /// The run that touched it last.
     pub run: String,
 }
@@ -141,7 +144,8 @@ impl SlotRecord {
         stretches.sort_unstable();
         let text = format!("{}\n{}", before.map_or("", |record| &record.version), stretches.join("\n"));
         let version = format!("{:016x}", xxh3_64(text.as_bytes()));
-        Self { version, rows: before.map_or(0, |record| record.rows) + rows, run: run.to_owned() }
+        let had = before.map_or(0, |record| record.rows);
+        Self { version, rows: had + rows, rows_before: Some(had), run: run.to_owned() }
     }
 }
 

@@ -159,12 +159,13 @@ pub fn empty_snapshot(nothing: &str, tally: &Tally, findings: &Findings) -> Stri
     format!("{what}: an empty snapshot is an error, not an empty world")
 }
 
-fn is_unchanged(file: &InputFile, record: Option<&FileRecord>) -> bool {
+/// Whether a file has the size and the time that are recorded.
+pub fn is_unchanged(file: &InputFile, record: Option<&FileRecord>) -> bool {
     record.is_some_and(|record| record.size == file.size && record.mtime_ms == file.mtime_ms)
 }
 
 /// What a file is, compared with what is known.
-enum Standing {
+pub enum Standing {
     /// What it was.
     Unchanged,
     /// What it was, by content.
@@ -173,6 +174,35 @@ enum Standing {
     CopyOf(String),
     /// Something new; of the named file, which comes later by path, it is from now on the original.
     New { copied_by: Option<String> },
+}
+
+/// What a file is, by what is known of those taken before, `loaded` of which this run has read.
+pub fn standing(
+    file: &InputFile,
+    known: &BTreeMap<String, FileRecord>,
+    loaded: impl Fn(&str) -> bool,
+) -> Result<Standing> {
+    let own = known.get(&file.relative);
+    if is_unchanged(file, own) {
+        return Ok(Standing::Unchanged);
+    }
+    let rivals = || {
+        known
+            .values()
+            .filter(|other| other.path != file.relative && other.arrival == file.arrival && other.same_as.is_none())
+    };
+    if own.is_none() && rivals().next().is_none() {
+        return Ok(Standing::New { copied_by: None });
+    }
+    let hash = fingerprint(file)?;
+    if own.is_some_and(|own| own.hash == hash) {
+        return Ok(Standing::Touched);
+    }
+    Ok(match rivals().find(|other| other.hash == hash) {
+        // Rows of this run are not committed yet and cannot leave: such a file stays the original.
+        Some(other) if other.path < file.relative || loaded(&other.path) => Standing::CopyOf(other.path.clone()),
+        other => Standing::New { copied_by: other.map(|other| other.path.clone()) },
+    })
 }
 
 struct Taking<'b> {
@@ -241,32 +271,10 @@ impl<'b> Taking<'b> {
     }
 
     fn standing(&self, file: &InputFile) -> Result<Standing> {
-        let own = self.known.get(&file.relative);
-        if self.again {
-            return Ok(Standing::New { copied_by: None });
+        match self.again {
+            true => Ok(Standing::New { copied_by: None }),
+            false => standing(file, &self.known, |path| self.loaded.contains_key(path)),
         }
-        if is_unchanged(file, own) {
-            return Ok(Standing::Unchanged);
-        }
-        let rivals = || {
-            self.known
-                .values()
-                .filter(|other| other.path != file.relative && other.arrival == file.arrival && other.same_as.is_none())
-        };
-        if own.is_none() && rivals().next().is_none() {
-            return Ok(Standing::New { copied_by: None });
-        }
-        let hash = fingerprint(file)?;
-        if own.is_some_and(|own| own.hash == hash) {
-            return Ok(Standing::Touched);
-        }
-        Ok(match rivals().find(|other| other.hash == hash) {
-            // Rows of this run are not committed yet and cannot leave: such a file stays the original.
-            Some(other) if other.path < file.relative || self.loaded.contains_key(&other.path) => {
-                Standing::CopyOf(other.path.clone())
-            }
-            other => Standing::New { copied_by: other.map(|other| other.path.clone()) },
-        })
     }
 
     /// Reads a file and stages its rows; its content's hash, unless it failed or waits for [`Self::settle_empty`].

@@ -14,6 +14,7 @@ mod intake;
 mod keys;
 mod landing;
 mod layout;
+mod look;
 mod mask;
 mod mysql;
 mod notices;
@@ -41,6 +42,7 @@ use self::batch::{Batch, Prepared};
 pub use self::deleted::DELETED_TABLE;
 use self::extract::{Meter, named};
 use self::layout::Layout;
+pub use self::look::waiting_orders;
 pub use self::mysql::examine_table;
 use self::publish::publish;
 pub(super) use self::raw::restore;
@@ -207,10 +209,12 @@ async fn ingest_folder(job: &OrdersIngest<'_>, root: &Path) -> Result<OrdersOutc
 
 /// The ODS table of a layout; what was taken up from a database besides stays.
 async fn ensure(job: &OrdersIngest<'_>, layout: &Layout) -> Result<Table> {
-    let known = job.lake.table(&layout.table).await?;
-    let extras = known.map(|table| layout.extras_of(table.schema())).unwrap_or_default();
+    let Some(known) = job.lake.table(&layout.table).await? else {
+        return job.lake.ensure_table(&spec_of(layout), job.now_ms).await;
+    };
+    let extras = layout.extras_of(known.schema());
     let spec = if extras.is_empty() { spec_of(layout) } else { spec_of(&layout.clone().with_extras(extras)) };
-    job.lake.ensure_table(&spec, job.now_ms).await
+    known.evolved(&spec, job.now_ms).await
 }
 
 async fn ensure_rejects(job: &OrdersIngest<'_>) -> Result<Table> {

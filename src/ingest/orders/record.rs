@@ -60,6 +60,9 @@ pub struct SlotRecord {
     pub version: String,
     /// All its rows.
     pub rows: u64,
+    /// Its rows in the version before; 0 when there was none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub rows_before: Option<u64>,
     /// The run that touched it last.
     pub run: String,
 }
@@ -77,7 +80,9 @@ impl SlotRecord {
         let mut files: Vec<String> = files.into_iter().collect();
         files.sort_unstable();
         let text = format!("{}\n{}", before.map_or("", |record| &record.version), files.join("\n"));
-        Self { version: format!("{:016x}", xxh3_64(text.as_bytes())), rows, run: run.to_owned() }
+        let version = format!("{:016x}", xxh3_64(text.as_bytes()));
+        let rows_before = Some(before.map_or(0, |record| record.rows));
+        Self { version, rows, rows_before, run: run.to_owned() }
     }
 }
 
