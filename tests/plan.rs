@@ -183,6 +183,18 @@ fn a_schema_check_builds_nothing_and_finds_every_model_that_does_not_fit() {
 }
 
 #[test]
+fn a_build_of_what_was_never_ingested_says_what_to_run() {
+    let shop = Shop::sample(&["--days", "1", "--devices", "5", "--events", "10", "--orders", "2"]);
+    let (code, said) = shop.runs(&["build"]);
+    assert!(code == 2 && said.contains("nothing was ever ingested into") && said.contains("`strata run`"), "{said}");
+    shop.succeeds(&["ingest", "logs", "--quiet"]);
+    let (code, said) = shop.runs(&["build", "app_open", "app_gmv", "--quiet"]);
+    let expected = "app_gmv skipped: nothing was ever ingested from orders (`strata ingest orders`)";
+    assert!(code == 1 && said.contains(expected), "{said}");
+    assert!(built(&shop).contains_key("app_open"), "logs are there");
+}
+
+#[test]
 fn a_backfill_tells_how_far_it_is_and_goes_on_after_an_interruption() {
     let options = ["--days", "70", "--devices", "3", "--events", "3", "--orders", "1"];
     let shop = Shop::sample(&options);
