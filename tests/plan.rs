@@ -221,4 +221,10 @@ fn a_backfill_tells_how_far_it_is_and_goes_on_after_an_interruption() {
     shop.succeeds(&["build", "dwd_event", "--force", "--quiet"]);
     assert_eq!(shop.succeeds(&["query", days, "--format", "csv"]), resumed);
     assert_eq!(built(&shop)["dwd_event"], 70);
+    // What a day is made from is not what was asked for: `dws_visitor_first` reads each day before.
+    shop.succeeds(&["build", "dws_visitor_first", "--quiet"]);
+    let forced = ["build", "dwd_event", "dws_visitor_day", "dws_visitor_first", "--date", "2026-03-11", "--force"];
+    shop.succeeds(&forced);
+    assert!(built(&shop).values().all(|days| *days == 1), "{:?}", built(&shop));
+    assert_eq!(built(&shop).len(), 3);
 }

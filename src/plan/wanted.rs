@@ -20,6 +20,13 @@ pub struct Window {
     pub to: BizDate,
 }
 
+impl Window {
+    /// Whether a partition was asked for, and is not only read by one that was; rows without a day always are.
+    pub fn contains(&self, slot: Slot) -> bool {
+        slot.is_none_or(|day| self.from.is_none_or(|from| from <= day) && day <= self.to)
+    }
+}
+
 /// The partitions to be up to date so that the selected models are right in the window.
 ///
 /// What the checks of a wanted model read is wanted too, for a check against old rows would fail without a fault; and so

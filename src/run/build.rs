@@ -178,7 +178,8 @@ impl Pass<'_> {
         slots.retain(|slot| has_content(model, *slot, states));
         let obsolete = obsolete(model, self.first_days.get(&model.name), states);
         let is_forced = self.force && target.selected.contains(&model.name);
-        let forced: BTreeSet<Slot> = if is_forced { slots.iter().copied().collect() } else { BTreeSet::new() };
+        let asked = slots.iter().copied().filter(|slot| is_forced && target.window.contains(*slot));
+        let forced: BTreeSet<Slot> = asked.collect();
         let due = !stale(model, &slots, states).is_empty() && !slots.is_empty();
         let missing = states.get(&model.name).is_none() && project.lake.table(&model.name).await?.is_none();
         if !due && forced.is_empty() && obsolete.is_empty() && !missing {

@@ -122,10 +122,12 @@ pub async fn outlook(
     }
     let models = &project.models;
     let first_days = begins(models, &landed, &project.starts, project.start());
-    let wanted = wanted(models, selected, Window { from: request.from, to }, &first_days, &landed);
+    let window = Window { from: request.from, to };
+    let wanted = wanted(models, selected, window, &first_days, &landed);
     if request.force {
         let forced = wanted.iter().filter(|(name, _)| selected.contains(*name));
-        expected.forced = forced.map(|(name, slots)| (name.clone(), slots.iter().copied().collect())).collect();
+        let asked = |slots: &Vec<Slot>| slots.iter().copied().filter(|slot| window.contains(*slot)).collect();
+        expected.forced = forced.map(|(name, slots)| (name.clone(), asked(slots))).collect();
     }
     let mut plan = plan_steps(models, &wanted, &first_days, states, &expected);
     if plan.is_empty() {
