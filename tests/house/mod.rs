@@ -18,9 +18,12 @@ use rusqlite::types::Value;
 use strata::config::{Config, ExportTarget, Location};
 use strata::date::BizDate;
 use strata::engine::{Engine, Seeds, query, register_lake};
+use strata::ingest::replay::Wanted;
 use strata::lake::Lake;
 use strata::progress::Silent;
-use strata::run::{Context, RunReport, RunRequest, Step, plan, run, run_name, undo};
+use strata::run::{
+    Context, MaintainRequest, ReplayRequest, RunReport, RunRequest, Step, maintain, plan, replay, run, run_name, undo,
+};
 use tempfile::TempDir;
 
 use store::Store;
@@ -127,6 +130,25 @@ impl House {
         self.runs += 1;
         let context = self.context(&self.name());
         let report = undo(&context, run, &request(&[Step::Export])).await.expect("an undo");
+        assert!(report.failures.is_empty(), "{}", report.failures.join("\n"));
+    }
+
+    /// Merges small files and takes away what is older than so long.
+    pub async fn maintains(&mut self, keep: Duration) {
+        self.now_ms += 60_000;
+        self.runs += 1;
+        let (grace, wait, command) = (Duration::ZERO, Duration::ZERO, "maintain".to_owned());
+        let request = MaintainRequest { keep, grace, runs: false, dry_run: false, wait, command };
+        maintain(&self.context(&self.name()), &request).await.expect("maintenance");
+    }
+
+    /// Gives all rejects another chance.
+    pub async fn replays(&mut self) {
+        self.now_ms += 60_000;
+        self.runs += 1;
+        let wanted = Wanted { table: None, reason: None, from: None, to: None, dry_run: false };
+        let request = ReplayRequest { source: None, wanted, wait: Duration::ZERO, command: "replay".to_owned() };
+        let report = replay(&self.context(&self.name()), &request).await.expect("a replay");
         assert!(report.failures.is_empty(), "{}", report.failures.join("\n"));
     }
 
