@@ -158,6 +158,10 @@ async fn attempt_once(
         let is_known = declared.delivery == Delivery::Changes && !table.files().is_empty();
         // Where the day is the change time, a row that moves is a later version by its time alone.
         let may_move = declared.changed != declared.day;
+        let versions = match is_known {
+            true => Some(LastVersions::new(layout, table, &question.bound.absent(layout), may_move)?),
+            false => None,
+        };
         readings.push(Reading {
             layout,
             table,
@@ -166,7 +170,7 @@ async fn attempt_once(
             question,
             parts,
             totals,
-            versions: if is_known { Some(LastVersions::new(layout, table, may_move)?) } else { None },
+            versions,
             gone,
         });
         subjects_read.push(at);
@@ -246,7 +250,7 @@ async fn ask(
             job.reporter.report(Event::Warning(text));
         }
     }
-    // Those of earlier runs that are gone stay in the lake, NULL from now on.
+    // Those that the table says were `dropped` stay in the lake, NULL from now on.
     let there = |(name, _): &(String, DataType)| question.bound.extras.iter().any(|(n, ..)| n == name);
     let whole = subject.layout.clone().with_extras(extras.clone());
     let present = extras.into_iter().filter(there).collect::<Vec<_>>();
