@@ -7,6 +7,7 @@ use std::time::Duration;
 use anyhow::Error;
 use mysql_async::{DriverError, IoError, ServerError};
 
+use super::Peer;
 use crate::config::{MysqlPlace, Tls};
 use crate::error::{find, with_hint};
 
@@ -35,11 +36,12 @@ pub fn is_transient(error: &Error) -> bool {
 }
 
 /// The library's error in our words.
-pub fn explain(place: &MysqlPlace, error: mysql_async::Error) -> Error {
+pub fn explain(peer: &Peer, error: mysql_async::Error) -> Error {
+    let place: &MysqlPlace = peer;
     let at = shown(place);
     let (message, code, transient, hint) = match error {
         mysql_async::Error::Server(error) => {
-            let hint = advice(&error, place);
+            let hint = advice(&error, peer);
             let message = format!("{at}: {}", message_of(&error));
             (message, Some(error.code), transient_codes(error.code), hint)
         }
@@ -101,21 +103,22 @@ fn transient_codes(code: u16) -> bool {
     )
 }
 
-fn advice(error: &ServerError, place: &MysqlPlace) -> Option<String> {
+fn advice(error: &ServerError, place: &Peer) -> Option<String> {
     let ServerError { code, message, .. } = error;
+    let account = || place.account.clone().unwrap_or_else(|| account_in(message));
     let user = if place.user.is_empty() { "the anonymous user" } else { &place.user };
     Some(match code {
         1045 => format!(
             "log in as {user} with the same password by hand; it comes from `password_file`, or else from the URL, \
              where special characters are percent-encoded"
         ),
-        1044 | 1698 => format!("GRANT SELECT ON `{}`.* TO {};", place.database, account_in(message)),
+        1044 | 1698 => format!("GRANT SELECT ON `{}`.* TO {};", place.database, account()),
         1049 => "the database is named at the end of the URL".to_owned(),
         1142 | 1143 => {
             let privilege = message.split(" command denied").next().unwrap_or("SELECT");
             let table = quoted_after(message, "for table ").or_else(|| quoted_after(message, "in table "));
             let table = table.map_or_else(|| "*".to_owned(), |t| format!("`{}`", t.rsplit('.').next().unwrap_or(&t)));
-            format!("GRANT {privilege} ON `{}`.{table} TO {};", place.database, account_in(message))
+            format!("GRANT {privilege} ON `{}`.{table} TO {};", place.database, account())
         }
         1227 => "ask for the privilege that the message names; `strata doctor` shows which are needed".to_owned(),
         1146 => "is the table's name right, and is it in this database?".to_owned(),
@@ -131,7 +134,7 @@ fn advice(error: &ServerError, place: &MysqlPlace) -> Option<String> {
     })
 }
 
-/// The account that a message names, as GRANT writes it.
+/// The account that a message names: that of a login is the one that GRANT wants, later ones name the host we come from.
 fn account_in(message: &str) -> String {
     let account = message.split_once("to user ").or_else(|| message.split_once("for user ")).map(|(_, rest)| rest);
     account.and_then(|rest| rest.split_whitespace().next()).unwrap_or("'user'@'host'").to_owned()
@@ -212,14 +215,14 @@ mod tests {
     use super::*;
     use crate::error::render;
 
-    fn place() -> MysqlPlace {
-        let config = "mysql://shop:s3cret@db/mall";
-        MysqlPlace::parse(config).expect("a place")
+    fn peer() -> Peer {
+        let place = MysqlPlace::parse("mysql://shop:s3cret@db/mall").expect("a place");
+        Peer { place: place.into(), account: None }
     }
 
     fn told(code: u16, message: &str) -> String {
         let error = ServerError { code, message: message.to_owned(), state: "HY000".to_owned() };
-        render(&explain(&place(), error.into()))
+        render(&explain(&peer(), error.into()))
     }
 
     #[test]
@@ -242,6 +245,14 @@ mod tests {
     }
 
     #[test]
+    fn whom_to_grant_to_is_whom_the_server_takes_us_for_and_not_where_we_come_from() {
+        let peer = Peer { account: Some("'shop'@'%'".to_owned()), ..peer() };
+        let message = "SELECT command denied to user 'shop'@'localhost' for table `mall`.`user`".to_owned();
+        let error = explain(&peer, ServerError { code: 1142, message, state: String::new() }.into());
+        assert!(render(&error).ends_with("GRANT SELECT ON `mall`.`user` TO 'shop'@'%';"), "{error:#}");
+    }
+
+    #[test]
     fn a_wrong_password_is_told_without_it() {
         let text = told(1045, "Access denied for user 'shop'@'db' (using password: YES)");
         assert!(text.starts_with("error: database mall at db:3306: wrong user or password\n hint: log in"), "{text}");
@@ -251,7 +262,7 @@ mod tests {
     #[test]
     fn a_packet_whose_rest_does_not_come_is_a_connection_that_broke() {
         let io = std::io::Error::other("bytes remaining on stream");
-        let error = explain(&place(), mysql_async::Error::Io(io.into()));
+        let error = explain(&peer(), mysql_async::Error::Io(io.into()));
         assert!(render(&error).ends_with("at db:3306: the connection broke") && is_transient(&error), "{error:#}");
     }
 
@@ -259,7 +270,7 @@ mod tests {
     fn a_broken_record_of_tls_is_a_broken_connection_and_a_wrong_certificate_stays_wrong() {
         let transient = |error: rustls::Error| {
             let io = std::io::Error::new(ErrorKind::InvalidData, error);
-            is_transient(&explain(&place(), mysql_async::Error::Io(io.into())))
+            is_transient(&explain(&peer(), mysql_async::Error::Io(io.into())))
         };
         assert!(transient(rustls::Error::DecryptError));
         assert!(!transient(rustls::Error::InvalidCertificate(rustls::CertificateError::UnknownIssuer)));
@@ -269,7 +280,7 @@ mod tests {
     fn only_what_may_go_well_another_time_is_transient() {
         let transient = |code| {
             let error = ServerError { code, message: String::new(), state: String::new() };
-            is_transient(&explain(&place(), error.into()).context("more"))
+            is_transient(&explain(&peer(), error.into()).context("more"))
         };
         assert!(transient(1213) && transient(1205) && transient(1020) && !transient(1146) && !transient(1045));
     }
