@@ -35,6 +35,11 @@ pub fn is_transient(error: &Error) -> bool {
     find::<ServerFailure>(error).is_some_and(|failure| failure.transient)
 }
 
+/// Whether an error is that of a server which takes no more connections, of anybody or of us.
+pub fn is_one_too_many(error: &Error) -> bool {
+    find::<ServerFailure>(error).is_some_and(|failure| matches!(failure.code, Some(1040 | 1203 | 1226)))
+}
+
 /// The library's error in our words.
 pub fn explain(peer: &Peer, error: mysql_async::Error) -> Error {
     let place: &MysqlPlace = peer;
@@ -43,7 +48,9 @@ pub fn explain(peer: &Peer, error: mysql_async::Error) -> Error {
         mysql_async::Error::Server(error) => {
             let hint = advice(&error, peer);
             let message = format!("{at}: {}", message_of(&error));
-            (message, Some(error.code), transient_codes(error.code), hint)
+            // Our own sessions of a moment ago may still count; a limit by the hour stays.
+            let is_ours = error.code == 1226 && error.message.contains("'max_user_connections'");
+            (message, Some(error.code), is_ours || transient_codes(error.code), hint)
         }
         mysql_async::Error::Io(error) => of_network(place, &at, &error),
         mysql_async::Error::Driver(error) => of_driver(&at, &error),
@@ -127,6 +134,7 @@ fn advice(error: &ServerError, place: &Peer) -> Option<String> {
         1153 | 1301 => "raise max_allowed_packet on the server".to_owned(),
         1205 | 1213 => "another session holds what is needed; run again when it is done".to_owned(),
         1040 | 1203 => "raise max_connections on the server, or lower `connections`".to_owned(),
+        1226 => "the account has that limit: wait, or raise it by ALTER USER … WITH …".to_owned(),
         1290 | 1792 | 1836 => "the server takes no writes now; is it a replica?".to_owned(),
         3024 | 1969 => "the server ends long statements; allow this user longer ones".to_owned(),
         3159 => "the server wants TLS: `tls = \"verify\"`".to_owned(),

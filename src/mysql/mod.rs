@@ -19,7 +19,7 @@ use mysql_async::{Conn, Row, Value};
 use tokio::runtime::Handle;
 
 use errors::explain;
-pub use errors::{ServerFailure, is_transient, silence};
+pub use errors::{ServerFailure, is_one_too_many, is_transient, silence};
 pub use facts::{Facts, Flavor, Grants};
 pub use zone::SessionZone;
 
