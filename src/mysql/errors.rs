@@ -81,6 +81,7 @@ pub fn silence(place: &MysqlPlace, waited: Duration) -> Error {
     with_hint(Error::new(ServerFailure { message, code: None, transient: true }), hint)
 }
 
+const FREE: &str = "free space on the server, where its data is and in its `tmpdir`, then run again";
 const REACH: &str = "is the server running, is host and port right, and does a firewall let this machine through?";
 
 fn shown(place: &MysqlPlace) -> String {
@@ -115,10 +116,17 @@ fn advice(error: &ServerError, place: &Peer) -> Option<String> {
     let account = || place.account.clone().unwrap_or_else(|| account_in(message));
     let user = if place.user.is_empty() { "the anonymous user" } else { &place.user };
     Some(match code {
-        1045 => format!(
-            "log in as {user} with the same password by hand; it comes from `password_file`, or else from the URL, \
-             where special characters are percent-encoded"
-        ),
+        1045 => {
+            // The server does not say that it is for want of TLS.
+            let tls = match place.tls {
+                Tls::Off => "; if the server wants TLS of this user (REQUIRE SSL), write `tls = \"verify\"`",
+                _ => "",
+            };
+            format!(
+                "log in as {user} with the same password by hand; it comes from `password_file`, or else from the URL, \
+                 where special characters are percent-encoded{tls}"
+            )
+        }
         1044 | 1698 => format!("GRANT SELECT ON `{}`.* TO {};", place.database, account()),
         1049 => "the database is named at the end of the URL".to_owned(),
         1142 | 1143 => {
@@ -130,7 +138,7 @@ fn advice(error: &ServerError, place: &Peer) -> Option<String> {
         1227 => "ask for the privilege that the message names; `strata doctor` shows which are needed".to_owned(),
         1146 => "is the table's name right, and is it in this database?".to_owned(),
         1054 => "was the column renamed or dropped? `from` names a column of another name".to_owned(),
-        1021 | 1030 | 1114 | 3675 => "free space on the server, then run again".to_owned(),
+        1021 | 1030 | 1114 | 3675 => FREE.to_owned(),
         1153 | 1301 => "raise max_allowed_packet on the server".to_owned(),
         1205 | 1213 => "another session holds what is needed; run again when it is done".to_owned(),
         1040 | 1203 => "raise max_connections on the server, or lower `connections`".to_owned(),
@@ -138,6 +146,7 @@ fn advice(error: &ServerError, place: &Peer) -> Option<String> {
         1290 | 1792 | 1836 => "the server takes no writes now; is it a replica?".to_owned(),
         3024 | 1969 => "the server ends long statements; allow this user longer ones".to_owned(),
         3159 => "the server wants TLS: `tls = \"verify\"`".to_owned(),
+        _ if message.contains("No space left") => FREE.to_owned(),
         _ => return None,
     })
 }
@@ -265,6 +274,14 @@ mod tests {
         let text = told(1045, "Access denied for user 'shop'@'db' (using password: YES)");
         assert!(text.starts_with("error: database mall at db:3306: wrong user or password\n hint: log in"), "{text}");
         assert!(!text.contains("s3cret"));
+    }
+
+    #[test]
+    fn a_full_disk_of_the_server_is_told_as_what_to_free_also_that_of_its_temporary_files() {
+        let full = "Error writing file '/tmp/MYfd=12' (Errcode: 28 \"No space left on device\")";
+        for (code, message) in [(3, full), (1026, full), (1114, "The table 'user' is full")] {
+            assert!(told(code, message).contains("hint: free space on the server"), "{}", told(code, message));
+        }
     }
 
     #[test]
