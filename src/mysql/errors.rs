@@ -302,6 +302,20 @@ mod tests {
     }
 
     #[test]
+    fn one_connection_too_many_is_known_whoever_counts_and_passes_unless_it_is_counted_by_the_hour() {
+        let refused = |code, message: &str| {
+            explain(&peer(), ServerError { code, message: message.to_owned(), state: String::new() }.into())
+        };
+        let ours = "User 'shop' has exceeded the 'max_user_connections' resource (current value: 1)";
+        for error in [refused(1040, ""), refused(1203, ""), refused(1226, ours)] {
+            assert!(is_one_too_many(&error) && is_transient(&error), "{error:#}");
+        }
+        let by_the_hour = refused(1226, "User 'shop' has exceeded the 'max_connections_per_hour' resource");
+        assert!(is_one_too_many(&by_the_hour) && !is_transient(&by_the_hour));
+        assert!(!is_one_too_many(&refused(1045, "")));
+    }
+
+    #[test]
     fn only_what_may_go_well_another_time_is_transient() {
         let transient = |code| {
             let error = ServerError { code, message: String::new(), state: String::new() };

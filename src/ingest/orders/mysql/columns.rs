@@ -174,7 +174,7 @@ pub fn bind(
         let known = taken_up.iter().find(|(known, _)| known.eq_ignore_ascii_case(name));
         match known {
             Some((_, known)) if *known != kind => bail!(with_hint(
-                anyhow::anyhow!("column `{name}` was taken up as {known} and is {kind} now"),
+                anyhow::anyhow!("column `{name}` was taken up as {} and is {} now", type_name(known), type_name(&kind)),
                 format!("declare `{name}` in the table `{}`, with the type it is to have", table.name)
             )),
             _ => bound.extras.push((known.map_or(name, |(known, _)| known).clone(), kind_of(&columns[at]), kind)),
@@ -216,6 +216,21 @@ fn fits(declared: ColumnType, kind: Kind) -> bool {
         }
         (ColumnType::Datetime, kind) => matches!(kind, Kind::Date | Kind::Datetime | Kind::Timestamp),
         (ColumnType::Money, kind) => matches!(kind, Kind::Integer | Kind::Decimal(0..=2)),
+    }
+}
+
+/// What the type of a column taken up is called: as it would be declared, where it could be, and else as in SQL.
+pub fn type_name(kind: &DataType) -> String {
+    match kind {
+        DataType::Int32 => "i32".to_owned(),
+        DataType::Int64 => "i64".to_owned(),
+        DataType::Utf8 => "string".to_owned(),
+        DataType::Timestamp(..) => "datetime".to_owned(),
+        DataType::Decimal128(digits, scale) => format!("decimal({digits},{scale})"),
+        DataType::Date32 => "date".to_owned(),
+        DataType::Float32 => "float".to_owned(),
+        DataType::Float64 => "double".to_owned(),
+        other => other.to_string().to_lowercase(),
     }
 }
 

@@ -23,6 +23,7 @@ use arrow::datatypes::DataType;
 use chrono::{DateTime, NaiveDateTime};
 use tokio::runtime::Handle;
 
+use self::columns::type_name;
 use self::pace::Pace;
 use self::question::Question;
 use self::read::{Reading, Work, read_all};
@@ -93,7 +94,9 @@ pub async fn ingest_database(job: &OrdersIngest<'_>, extraction: &Extraction<'_>
                 pause *= 2;
             }
             done => {
-                let line = done.as_ref().map_or_else(|_| "failed; nothing landed".to_owned(), summary);
+                let line = done
+                    .as_ref()
+                    .map_or_else(|_| "failed; nothing landed".to_owned(), |outcome| summary(outcome, "table"));
                 job.reporter.report(Event::StepFinished { step, line });
                 return done;
             }
@@ -244,8 +247,9 @@ async fn ask(
         if extras.iter().all(|(known, _)| known != name) {
             extras.push((name.clone(), kind.clone()));
             let text = format!(
-                "{}: column `{name}` is not declared; it is taken up as {kind}, unmasked, as the last column",
-                subject.declared.name
+                "{}: column `{name}` is not declared; it is taken up as {}, unmasked, as the last column",
+                subject.declared.name,
+                type_name(kind)
             );
             job.reporter.report(Event::Warning(text));
         }
