@@ -93,6 +93,24 @@ async fn tls_is_verified_when_asked_for() {
     // Nobody we know has signed it, or it is for another name.
     let text = refusal(&guarded(Tls::Verify, None)).await;
     assert!(text.contains("TLS failed") && text.contains("tls_ca"), "{text}");
+    // A file that is no certificate is the file's fault, and not the server's.
+    let folder = tempfile::tempdir().expect("a folder");
+    for (name, text) in
+        [("notes.pem", "not a certificate"), ("cut.pem", "-----BEGIN CERTIFICATE-----\nMIIB"), ("empty.pem", "")]
+    {
+        let file = folder.path().join(name);
+        fs::write(&file, text).expect("writes");
+        let text = refusal(&guarded(Tls::Verify, Some(&file))).await;
+        assert!(text.contains(&format!("{name} is no certificate\n hint: it is a PEM file")), "{text}");
+    }
+    // Who must use TLS and does not is refused as one with a wrong password is.
+    database.root("alter user 't_tls'@'%' require ssl");
+    let text = refusal(&guarded(Tls::Off, None)).await;
+    assert!(
+        text.contains("wrong user or password") && text.contains("REQUIRE SSL), write `tls = \"verify\"`"),
+        "{text}"
+    );
+    database.root("alter user 't_tls'@'%' require none");
     let other = MysqlPlace { host: "127.0.0.2".to_owned(), ..guarded(Tls::Verify, Some(&authority)) };
     let text = refusal(&other).await;
     assert!(text.contains("connection refused") || text.contains("for another name"), "{text}");

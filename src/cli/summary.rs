@@ -23,7 +23,9 @@ pub fn summary(report: &RunReport) -> String {
         return format!("nothing new, all is fresh{checked}; {}", ending(report));
     }
     let mut lines = Vec::new();
-    lines.extend(report.sources.iter().filter(|s| s.read > s.unchanged || s.files > 0).map(source_line));
+    lines.extend(
+        report.sources.iter().filter(|s| s.read > s.unchanged || s.files > 0 || s.partitions > 0).map(source_line),
+    );
     lines.extend(report.undone.as_ref().map(undo_line));
     lines.extend(build_line(&report.models));
     for export in report.exports.iter().filter(|e| e.partitions > 0) {
@@ -91,9 +93,9 @@ fn source_line(source: &SourceReport) -> String {
     let SourceReport { source, files, read, landed, unchanged, deleted, rejected, .. } = source;
     let gone = if *deleted == 0 { String::new() } else { format!("; {} deleted", counted(*deleted, "key")) };
     let again = if *unchanged == 0 { String::new() } else { format!(" + {} unchanged", count(*unchanged)) };
+    let files = if *files == 0 { String::new() } else { format!("{}, ", counted(*files as u64, "file")) };
     format!(
-        "ingest   {source}: {}, {} read = {} landed{again} + {}{gone}",
-        counted(*files as u64, "file"),
+        "ingest   {source}: {files}{} read = {} landed{again} + {}{gone}",
         count(*read),
         count(*landed),
         rejections(rejected)

@@ -159,6 +159,9 @@ pub struct SourceTable {
     /// From a database: the column by whose ranges a large table is read over several connections.
     #[serde(default)]
     pub split: Option<String>,
+    /// From a database: undeclared columns that had been taken up and are gone there on purpose: NULL from now on.
+    #[serde(default)]
+    pub dropped: Vec<String>,
     /// From a database, for changes: rows that are there no more leave the lake; each key's last version is kept aside.
     #[serde(default)]
     pub deletes: bool,

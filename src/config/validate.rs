@@ -226,6 +226,11 @@ fn database(document: &Document<'_>, table: &SourceTable, i: &str) -> Result<()>
         }
         _ => {}
     }
+    let is_declared = |name: &&String| table.columns.iter().any(|c| c.name.eq_ignore_ascii_case(name));
+    if let Some(column) = table.dropped.iter().find(is_declared) {
+        return fail("dropped", format!("the column `{column}` of `{name}` is declared, and cannot be `dropped`"))
+            .hint("`dropped` is for columns that nobody declares; `optional = true` lets a table lack one that is declared");
+    }
     deletes(document, table, i)?;
     match &table.split {
         Some(split) if !table.columns.iter().any(|c| c.name == *split) => {

@@ -7,6 +7,7 @@ use std::time::Duration;
 use anyhow::Error;
 use mysql_async::{DriverError, IoError, ServerError};
 
+use super::Peer;
 use crate::config::{MysqlPlace, Tls};
 use crate::error::{find, with_hint};
 
@@ -34,14 +35,22 @@ pub fn is_transient(error: &Error) -> bool {
     find::<ServerFailure>(error).is_some_and(|failure| failure.transient)
 }
 
+/// Whether an error is that of a server which takes no more connections, of anybody or of us.
+pub fn is_one_too_many(error: &Error) -> bool {
+    find::<ServerFailure>(error).is_some_and(|failure| matches!(failure.code, Some(1040 | 1203 | 1226)))
+}
+
 /// The library's error in our words.
-pub fn explain(place: &MysqlPlace, error: mysql_async::Error) -> Error {
+pub fn explain(peer: &Peer, error: mysql_async::Error) -> Error {
+    let place: &MysqlPlace = peer;
     let at = shown(place);
     let (message, code, transient, hint) = match error {
         mysql_async::Error::Server(error) => {
-            let hint = advice(&error, place);
+            let hint = advice(&error, peer);
             let message = format!("{at}: {}", message_of(&error));
-            (message, Some(error.code), transient_codes(error.code), hint)
+            // Our own sessions of a moment ago may still count; a limit by the hour stays.
+            let is_ours = error.code == 1226 && error.message.contains("'max_user_connections'");
+            (message, Some(error.code), is_ours || transient_codes(error.code), hint)
         }
         mysql_async::Error::Io(error) => of_network(place, &at, &error),
         mysql_async::Error::Driver(error) => of_driver(&at, &error),
@@ -72,6 +81,7 @@ pub fn silence(place: &MysqlPlace, waited: Duration) -> Error {
     with_hint(Error::new(ServerFailure { message, code: None, transient: true }), hint)
 }
 
+const FREE: &str = "free space on the server, where its data is and in its `tmpdir`, then run again";
 const REACH: &str = "is the server running, is host and port right, and does a firewall let this machine through?";
 
 fn shown(place: &MysqlPlace) -> String {
@@ -101,37 +111,47 @@ fn transient_codes(code: u16) -> bool {
     )
 }
 
-fn advice(error: &ServerError, place: &MysqlPlace) -> Option<String> {
+fn advice(error: &ServerError, place: &Peer) -> Option<String> {
     let ServerError { code, message, .. } = error;
+    let account = || place.account.clone().unwrap_or_else(|| account_in(message));
     let user = if place.user.is_empty() { "the anonymous user" } else { &place.user };
     Some(match code {
-        1045 => format!(
-            "log in as {user} with the same password by hand; it comes from `password_file`, or else from the URL, \
-             where special characters are percent-encoded"
-        ),
-        1044 | 1698 => format!("GRANT SELECT ON `{}`.* TO {};", place.database, account_in(message)),
+        1045 => {
+            // The server does not say that it is for want of TLS.
+            let tls = match place.tls {
+                Tls::Off => "; if the server wants TLS of this user (REQUIRE SSL), write `tls = \"verify\"`",
+                _ => "",
+            };
+            format!(
+                "log in as {user} with the same password by hand; it comes from `password_file`, or else from the URL, \
+                 where special characters are percent-encoded{tls}"
+            )
+        }
+        1044 | 1698 => format!("GRANT SELECT ON `{}`.* TO {};", place.database, account()),
         1049 => "the database is named at the end of the URL".to_owned(),
         1142 | 1143 => {
             let privilege = message.split(" command denied").next().unwrap_or("SELECT");
             let table = quoted_after(message, "for table ").or_else(|| quoted_after(message, "in table "));
             let table = table.map_or_else(|| "*".to_owned(), |t| format!("`{}`", t.rsplit('.').next().unwrap_or(&t)));
-            format!("GRANT {privilege} ON `{}`.{table} TO {};", place.database, account_in(message))
+            format!("GRANT {privilege} ON `{}`.{table} TO {};", place.database, account())
         }
         1227 => "ask for the privilege that the message names; `strata doctor` shows which are needed".to_owned(),
         1146 => "is the table's name right, and is it in this database?".to_owned(),
         1054 => "was the column renamed or dropped? `from` names a column of another name".to_owned(),
-        1021 | 1030 | 1114 | 3675 => "free space on the server, then run again".to_owned(),
+        1021 | 1030 | 1114 | 3675 => FREE.to_owned(),
         1153 | 1301 => "raise max_allowed_packet on the server".to_owned(),
         1205 | 1213 => "another session holds what is needed; run again when it is done".to_owned(),
         1040 | 1203 => "raise max_connections on the server, or lower `connections`".to_owned(),
+        1226 => "the account has that limit: wait, or raise it by ALTER USER … WITH …".to_owned(),
         1290 | 1792 | 1836 => "the server takes no writes now; is it a replica?".to_owned(),
         3024 | 1969 => "the server ends long statements; allow this user longer ones".to_owned(),
         3159 => "the server wants TLS: `tls = \"verify\"`".to_owned(),
+        _ if message.contains("No space left") => FREE.to_owned(),
         _ => return None,
     })
 }
 
-/// The account that a message names, as GRANT writes it.
+/// The account that a message names: that of a login is the one that GRANT wants, later ones name the host we come from.
 fn account_in(message: &str) -> String {
     let account = message.split_once("to user ").or_else(|| message.split_once("for user ")).map(|(_, rest)| rest);
     account.and_then(|rest| rest.split_whitespace().next()).unwrap_or("'user'@'host'").to_owned()
@@ -212,14 +232,14 @@ mod tests {
     use super::*;
     use crate::error::render;
 
-    fn place() -> MysqlPlace {
-        let config = "mysql://shop:s3cret@db/mall";
-        MysqlPlace::parse(config).expect("a place")
+    fn peer() -> Peer {
+        let place = MysqlPlace::parse("mysql://shop:s3cret@db/mall").expect("a place");
+        Peer { place: place.into(), account: None }
     }
 
     fn told(code: u16, message: &str) -> String {
         let error = ServerError { code, message: message.to_owned(), state: "HY000".to_owned() };
-        render(&explain(&place(), error.into()))
+        render(&explain(&peer(), error.into()))
     }
 
     #[test]
@@ -242,6 +262,14 @@ mod tests {
     }
 
     #[test]
+    fn whom_to_grant_to_is_whom_the_server_takes_us_for_and_not_where_we_come_from() {
+        let peer = Peer { account: Some("'shop'@'%'".to_owned()), ..peer() };
+        let message = "SELECT command denied to user 'shop'@'localhost' for table `mall`.`user`".to_owned();
+        let error = explain(&peer, ServerError { code: 1142, message, state: String::new() }.into());
+        assert!(render(&error).ends_with("GRANT SELECT ON `mall`.`user` TO 'shop'@'%';"), "{error:#}");
+    }
+
+    #[test]
     fn a_wrong_password_is_told_without_it() {
         let text = told(1045, "Access denied for user 'shop'@'db' (using password: YES)");
         assert!(text.starts_with("error: database mall at db:3306: wrong user or password\n hint: log in"), "{text}");
@@ -249,9 +277,17 @@ mod tests {
     }
 
     #[test]
+    fn a_full_disk_of_the_server_is_told_as_what_to_free_also_that_of_its_temporary_files() {
+        let full = "Error writing file '/tmp/MYfd=12' (Errcode: 28 \"No space left on device\")";
+        for (code, message) in [(3, full), (1026, full), (1114, "The table 'user' is full")] {
+            assert!(told(code, message).contains("hint: free space on the server"), "{}", told(code, message));
+        }
+    }
+
+    #[test]
     fn a_packet_whose_rest_does_not_come_is_a_connection_that_broke() {
         let io = std::io::Error::other("bytes remaining on stream");
-        let error = explain(&place(), mysql_async::Error::Io(io.into()));
+        let error = explain(&peer(), mysql_async::Error::Io(io.into()));
         assert!(render(&error).ends_with("at db:3306: the connection broke") && is_transient(&error), "{error:#}");
     }
 
@@ -259,17 +295,31 @@ mod tests {
     fn a_broken_record_of_tls_is_a_broken_connection_and_a_wrong_certificate_stays_wrong() {
         let transient = |error: rustls::Error| {
             let io = std::io::Error::new(ErrorKind::InvalidData, error);
-            is_transient(&explain(&place(), mysql_async::Error::Io(io.into())))
+            is_transient(&explain(&peer(), mysql_async::Error::Io(io.into())))
         };
         assert!(transient(rustls::Error::DecryptError));
         assert!(!transient(rustls::Error::InvalidCertificate(rustls::CertificateError::UnknownIssuer)));
     }
 
     #[test]
+    fn one_connection_too_many_is_known_whoever_counts_and_passes_unless_it_is_counted_by_the_hour() {
+        let refused = |code, message: &str| {
+            explain(&peer(), ServerError { code, message: message.to_owned(), state: String::new() }.into())
+        };
+        let ours = "User 'shop' has exceeded the 'max_user_connections' resource (current value: 1)";
+        for error in [refused(1040, ""), refused(1203, ""), refused(1226, ours)] {
+            assert!(is_one_too_many(&error) && is_transient(&error), "{error:#}");
+        }
+        let by_the_hour = refused(1226, "User 'shop' has exceeded the 'max_connections_per_hour' resource");
+        assert!(is_one_too_many(&by_the_hour) && !is_transient(&by_the_hour));
+        assert!(!is_one_too_many(&refused(1045, "")));
+    }
+
+    #[test]
     fn only_what_may_go_well_another_time_is_transient() {
         let transient = |code| {
             let error = ServerError { code, message: String::new(), state: String::new() };
-            is_transient(&explain(&place(), error.into()).context("more"))
+            is_transient(&explain(&peer(), error.into()).context("more"))
         };
         assert!(transient(1213) && transient(1205) && transient(1020) && !transient(1146) && !transient(1045));
     }

@@ -3,7 +3,7 @@
 
 use anyhow::Result;
 
-use super::Session;
+use super::{Session, literal};
 
 /// Whose server it is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -77,9 +77,10 @@ fn number(version: &str) -> (u16, u16, u16) {
     (next(), next(), next())
 }
 
-fn account(user_at_host: &str) -> String {
+/// An account as `current_user()` says it, `shop@%`, as GRANT writes it.
+pub(super) fn account(user_at_host: &str) -> String {
     let (user, host) = user_at_host.rsplit_once('@').unwrap_or((user_at_host, "%"));
-    format!("'{user}'@'{host}'")
+    format!("{}@{}", literal(user), literal(host))
 }
 
 /// What an account was granted.

@@ -8,6 +8,9 @@ use std::time::Duration;
 
 use anyhow::{Context, Result, anyhow};
 use mysql_async::{OptsBuilder, SslOpts};
+use rustls::RootCertStore;
+use rustls::pki_types::CertificateDer;
+use rustls::pki_types::pem::PemObject;
 
 use crate::config::{MysqlPlace, Password, Tls};
 use crate::error::{Advice, Exit};
@@ -52,8 +55,23 @@ fn encryption(place: &MysqlPlace) -> Result<Option<SslOpts>> {
         .with_context(|| format!("read the authority's certificate {}", file.display()))
         .hint("`tls_ca` is a PEM file, relative to the project's folder")
         .exit(Exit::Usage)?;
+    if !is_certificate(&authority) {
+        return Err(anyhow!("`tls_ca`: {} is no certificate", file.display()))
+            .hint("it is a PEM file, and begins with -----BEGIN CERTIFICATE-----")
+            .exit(Exit::Usage);
+    }
     let own_only = SslOpts::default().with_disable_built_in_roots(true);
     Ok(Some(own_only.with_root_certs(vec![authority.into()])))
+}
+
+/// Whether a file holds certificates that can be trusted, as PEM or one alone as DER, and nothing that cannot be read.
+fn is_certificate(file: &[u8]) -> bool {
+    let Ok(mut found) = CertificateDer::pem_slice_iter(file).collect::<Result<Vec<_>, _>>() else { return false };
+    if found.is_empty() {
+        found.push(CertificateDer::from(file));
+    }
+    let mut store = RootCertStore::empty();
+    found.into_iter().all(|certificate| store.add(certificate).is_ok())
 }
 
 /// The password in a file: its first line.

@@ -9,6 +9,7 @@ mod login;
 mod zone;
 
 use std::future::Future;
+use std::ops::Deref;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -18,7 +19,7 @@ use mysql_async::{Conn, Row, Value};
 use tokio::runtime::Handle;
 
 use errors::explain;
-pub use errors::{ServerFailure, is_transient, silence};
+pub use errors::{ServerFailure, is_one_too_many, is_transient, silence};
 pub use facts::{Facts, Flavor, Grants};
 pub use zone::SessionZone;
 
@@ -97,14 +98,34 @@ impl Server {
     }
 
     async fn log_in(&self) -> Result<Session> {
-        let conn = Conn::new(login::options(&self.place)?).await.map_err(|error| explain(&self.place, error))?;
-        let (place, patience) = (Arc::clone(&self.place), self.patience);
+        let peer = Peer { place: Arc::clone(&self.place), account: None };
+        let conn = Conn::new(login::options(&self.place)?).await.map_err(|error| explain(&peer, error))?;
+        let (place, patience) = (Arc::new(peer), self.patience);
         let mut session = Session { conn: Some(conn), place, patience, zone: SessionZone::Named };
         for setting in SETTINGS {
             session.execute(setting).await?;
         }
+        let account = session.first("select current_user()").await?.into_iter().next().flatten();
+        session.place =
+            Arc::new(Peer { place: Arc::clone(&self.place), account: account.as_deref().map(facts::account) });
         session.zone = zone::set(&mut session, self.zone).await?;
         Ok(session)
+    }
+}
+
+/// Who answers a session: a place, and whom it takes us for.
+#[derive(Clone, Debug)]
+pub struct Peer {
+    place: Arc<MysqlPlace>,
+    /// The account that we are, as GRANT writes it; messages name us by where we come from, which may be none.
+    account: Option<String>,
+}
+
+impl Deref for Peer {
+    type Target = MysqlPlace;
+
+    fn deref(&self) -> &MysqlPlace {
+        &self.place
     }
 }
 
@@ -113,7 +134,7 @@ impl Server {
 /// # Errors
 /// What the server says, in our words; or that it says nothing.
 pub async fn within<T>(
-    place: &MysqlPlace,
+    place: &Peer,
     limit: Duration,
     answer: impl Future<Output = mysql_async::Result<T>>,
 ) -> Result<T> {
@@ -129,7 +150,7 @@ pub async fn within<T>(
 /// are nobody's any more.
 pub struct Session {
     conn: Option<Conn>,
-    place: Arc<MysqlPlace>,
+    place: Arc<Peer>,
     patience: Patience,
     zone: SessionZone,
 }
@@ -149,7 +170,7 @@ impl Session {
     }
 
     /// Where it leads.
-    pub fn place(&self) -> &Arc<MysqlPlace> {
+    pub fn place(&self) -> &Arc<Peer> {
         &self.place
     }
 

@@ -66,7 +66,7 @@ pub struct RunReport {
 pub struct SourceReport {
     /// The source, or one table of it.
     pub source: String,
-    /// Files that had something new.
+    /// Files that had something new; none where a database is read.
     pub files: usize,
     /// Events or rows read.
     pub read: u64,

@@ -80,7 +80,8 @@ pub async fn ingest(
                     }
                     report.sources.extend(outcome.tables.iter().map(|table| SourceReport {
                         source: table.table.clone(),
-                        files: table.files,
+                        // A database has none.
+                        files: if server.is_some() { 0 } else { table.files },
                         read: table.tally.read,
                         landed: table.tally.landed,
                         unchanged: table.tally.unchanged,

@@ -112,6 +112,19 @@ fn without_a_binary_log_a_short_lock_aligns_the_connections_or_one_reads_alone()
 }
 
 #[test]
+fn an_account_with_too_few_connections_is_read_over_those_it_may_have() {
+    let (database, shop) = small("few");
+    database.root("alter user 't_few'@'%' with max_user_connections 1");
+    let one = shop.succeeds(&["ingest", "orders", "--to", "2026-01-01"]);
+    assert!(one.contains("over 1 connection\n") && one.contains("1 of 2 connections, more are refused: "), "{one}");
+    assert!(one.contains("max_user_connections") && !one.contains("again in"), "{one}");
+    database.root("alter user 't_few'@'%' with max_user_connections 2");
+    let two = ["ingest", "orders", "--to", "2026-01-02", "--set", "sources.orders.connections=3"];
+    let two = shop.succeeds(&two);
+    assert!(two.contains("over 2 connections") && two.contains("2 of 3 connections, more are refused"), "{two}");
+}
+
+#[test]
 fn a_server_that_falls_silent_under_the_read_lock_keeps_no_writer_waiting() {
     let (_server, url) = OwnServer::start("--skip-log-bin");
     let options = ["--days", "1", "--devices", "4", "--events", "8", "--orders", "6"];

@@ -203,7 +203,7 @@ async fn ingest_folder(job: &OrdersIngest<'_>, root: &Path) -> Result<OrdersOutc
     for (layout, prepared) in prepare(batches, &rejects, &meter, job.threads) {
         outcome.take(job, layout, prepared).await;
     }
-    job.reporter.report(Event::StepFinished { step, line: summary(&outcome) });
+    job.reporter.report(Event::StepFinished { step, line: summary(&outcome, "file") });
     Ok(outcome)
 }
 
@@ -302,14 +302,15 @@ fn prepare<'a>(
     done.into_iter().map(|(_, prepared)| prepared).collect()
 }
 
-fn summary(outcome: &OrdersOutcome) -> String {
+/// What came of an ingest in a line; what its rows came from is called a file, or a table.
+fn summary(outcome: &OrdersOutcome, from: &str) -> String {
     let files: usize = outcome.tables.iter().map(|table| table.files).sum();
     let total = outcome.total();
     let line = match files {
         0 => "nothing new".to_owned(),
         _ => format!(
             "{}: {} landed, {} rejected",
-            counted(files as u64, "file"),
+            counted(files as u64, from),
             counted(total.landed, "row"),
             total.rows_rejected()
         ),

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 
 use super::intake::Findings;
 use super::tally::Tally;
-use crate::progress::{Event, Reporter};
+use crate::progress::{Event, Reporter, counted};
 
 /// The oddities of one table's extracts.
 #[derive(Debug, Default)]
@@ -50,7 +50,8 @@ impl Notices {
             ));
         }
         for (column, (count, first)) in &self.zero_dates {
-            warn(format!("{table}.{column}: {count} zero dates (0000-00-00) became NULL, the first in `{first}`"));
+            let dates = counted(*count, "zero date");
+            warn(format!("{table}.{column}: {dates} (0000-00-00) became NULL, the first in `{first}`"));
         }
         // A reject that landed before is none of this run's.
         if let Some(first) = self.first_reject.as_ref().filter(|_| tally.rows_rejected() > 0) {

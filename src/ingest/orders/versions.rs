@@ -101,17 +101,20 @@ fn run_of(path: &str) -> Option<&str> {
 }
 
 impl LastVersions {
-    /// For a table, which may have more columns than its layout: those of earlier runs that are gone. Where a row may
-    /// move to another day and keep its change time, other partitions are asked as well for what landed last.
+    /// For a table, which may have more columns than its layout: those of earlier runs that are gone. Neither these nor
+    /// declared ones that the source is `without` make a row another version: that they are NULL now was said by nobody
+    /// who changed the row. Where a row may move to another day and keep its change time, other partitions are asked as
+    /// well for what landed last.
     ///
     /// # Errors
     /// When a column is of a type that cannot be compared, which would be a mistake of this program.
-    pub fn new(layout: &Layout, table: &Table, may_move: bool) -> Result<Self> {
+    pub fn new(layout: &Layout, table: &Table, without: &[&str], may_move: bool) -> Result<Self> {
         let schema = table.file_schema();
+        let is_read = |name: &str| layout.file_schema.field_with_name(name).is_ok() && !without.contains(&name);
         let key: Vec<&str> = layout.key.iter().map(|at| layout.columns[*at].name.as_str()).collect();
         Ok(Self {
             key: Arc::new(Hasher::new(&schema, |name| key.contains(&name))?),
-            content: Arc::new(Hasher::new(&schema, |name| !ORIGIN.contains(&name))?),
+            content: Arc::new(Hasher::new(&schema, |name| is_read(name) && !ORIGIN.contains(&name))?),
             may_move,
         })
     }

@@ -55,6 +55,14 @@ pub struct Bound {
     pub ignored: Vec<String>,
 }
 
+impl Bound {
+    /// The declared columns that are not there.
+    pub fn absent<'a>(&self, layout: &'a Layout) -> Vec<&'a str> {
+        let pairs = layout.columns.iter().zip(&self.declared);
+        pairs.filter(|(_, there)| there.is_none()).map(|(column, _)| column.name.as_str()).collect()
+    }
+}
+
 /// The kind of a column.
 pub fn kind_of(column: &Column) -> Kind {
     let text = if column.character_set() == BINARY { Kind::Bytes } else { Kind::Text };
@@ -113,7 +121,8 @@ fn digits(column: &Column, scale: u8, unsigned: bool) -> u8 {
 /// earlier runs.
 ///
 /// # Errors
-/// When a declared column is gone, or one changed its type to what cannot become the declared one.
+/// When a declared column is gone, or one that was taken up and is not `dropped`, or when one changed its type to what
+/// cannot become the declared one.
 pub fn bind(
     table: &SourceTable,
     layout: &Layout,
@@ -165,13 +174,35 @@ pub fn bind(
         let known = taken_up.iter().find(|(known, _)| known.eq_ignore_ascii_case(name));
         match known {
             Some((_, known)) if *known != kind => bail!(with_hint(
-                anyhow::anyhow!("column `{name}` was taken up as {known} and is {kind} now"),
+                anyhow::anyhow!("column `{name}` was taken up as {} and is {} now", type_name(known), type_name(&kind)),
                 format!("declare `{name}` in the table `{}`, with the type it is to have", table.name)
             )),
             _ => bound.extras.push((known.map_or(name, |(known, _)| known).clone(), kind_of(&columns[at]), kind)),
         }
     }
-    Ok(bound)
+    match taken_up.iter().find(|(name, _)| is_missing(name, table, &names)) {
+        Some((gone, _)) => Err(missing(gone, table)),
+        None => Ok(bound),
+    }
+}
+
+/// Whether a column that was taken up is gone, and nobody said so.
+fn is_missing(taken_up: &str, table: &SourceTable, names: &[String]) -> bool {
+    let is_it = |name: &String| name.eq_ignore_ascii_case(taken_up);
+    !names.iter().any(is_it) && !table.dropped.iter().any(is_it)
+}
+
+/// That a column which was taken up is gone: what lands from now on would have NULL in the place of its values.
+fn missing(column: &str, table: &SourceTable) -> anyhow::Error {
+    let dropped: Vec<String> =
+        table.dropped.iter().map(String::as_str).chain([column]).map(|c| format!("\"{c}\"")).collect();
+    let hint = format!(
+        "was it dropped or renamed? `dropped = [{}]` in [[table]] {} of conf/sources goes on without it: what landed stays, \
+         and new rows have NULL there",
+        dropped.join(", "),
+        table.name
+    );
+    with_hint(anyhow::anyhow!("column `{column}`, which was taken up before, is not there any more"), hint)
 }
 
 fn fits(declared: ColumnType, kind: Kind) -> bool {
@@ -185,6 +216,21 @@ fn fits(declared: ColumnType, kind: Kind) -> bool {
         }
         (ColumnType::Datetime, kind) => matches!(kind, Kind::Date | Kind::Datetime | Kind::Timestamp),
         (ColumnType::Money, kind) => matches!(kind, Kind::Integer | Kind::Decimal(0..=2)),
+    }
+}
+
+/// What the type of a column taken up is called: as it would be declared, where it could be, and else as in SQL.
+pub fn type_name(kind: &DataType) -> String {
+    match kind {
+        DataType::Int32 => "i32".to_owned(),
+        DataType::Int64 => "i64".to_owned(),
+        DataType::Utf8 => "string".to_owned(),
+        DataType::Timestamp(..) => "datetime".to_owned(),
+        DataType::Decimal128(digits, scale) => format!("decimal({digits},{scale})"),
+        DataType::Date32 => "date".to_owned(),
+        DataType::Float32 => "float".to_owned(),
+        DataType::Float64 => "double".to_owned(),
+        other => other.to_string().to_lowercase(),
     }
 }
 

@@ -23,6 +23,7 @@ use arrow::datatypes::DataType;
 use chrono::{DateTime, NaiveDateTime};
 use tokio::runtime::Handle;
 
+use self::columns::type_name;
 use self::pace::Pace;
 use self::question::Question;
 use self::read::{Reading, Work, read_all};
@@ -93,7 +94,9 @@ pub async fn ingest_database(job: &OrdersIngest<'_>, extraction: &Extraction<'_>
                 pause *= 2;
             }
             done => {
-                let line = done.as_ref().map_or_else(|_| "failed; nothing landed".to_owned(), summary);
+                let line = done
+                    .as_ref()
+                    .map_or_else(|_| "failed; nothing landed".to_owned(), |outcome| summary(outcome, "table"));
                 job.reporter.report(Event::StepFinished { step, line });
                 return done;
             }
@@ -158,6 +161,10 @@ async fn attempt_once(
         let is_known = declared.delivery == Delivery::Changes && !table.files().is_empty();
         // Where the day is the change time, a row that moves is a later version by its time alone.
         let may_move = declared.changed != declared.day;
+        let versions = match is_known {
+            true => Some(LastVersions::new(layout, table, &question.bound.absent(layout), may_move)?),
+            false => None,
+        };
         readings.push(Reading {
             layout,
             table,
@@ -166,7 +173,7 @@ async fn attempt_once(
             question,
             parts,
             totals,
-            versions: if is_known { Some(LastVersions::new(layout, table, may_move)?) } else { None },
+            versions,
             gone,
         });
         subjects_read.push(at);
@@ -240,13 +247,14 @@ async fn ask(
         if extras.iter().all(|(known, _)| known != name) {
             extras.push((name.clone(), kind.clone()));
             let text = format!(
-                "{}: column `{name}` is not declared; it is taken up as {kind}, unmasked, as the last column",
-                subject.declared.name
+                "{}: column `{name}` is not declared; it is taken up as {}, unmasked, as the last column",
+                subject.declared.name,
+                type_name(kind)
             );
             job.reporter.report(Event::Warning(text));
         }
     }
-    // Those of earlier runs that are gone stay in the lake, NULL from now on.
+    // Those that the table says were `dropped` stay in the lake, NULL from now on.
     let there = |(name, _): &(String, DataType)| question.bound.extras.iter().any(|(n, ..)| n == name);
     let whole = subject.layout.clone().with_extras(extras.clone());
     let present = extras.into_iter().filter(there).collect::<Vec<_>>();

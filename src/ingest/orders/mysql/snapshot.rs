@@ -14,7 +14,7 @@ use futures::future::{join_all, try_join_all};
 use serde::{Deserialize, Serialize};
 use tokio::time::timeout;
 
-use crate::mysql::{Facts, Flavor, Grants, Server, Session, UNHURRIED, silence};
+use crate::mysql::{Facts, Flavor, Grants, Server, Session, UNHURRIED, is_one_too_many, silence};
 
 /// How often snapshots are opened anew until all are of the same moment; a busy shop commits between two of them.
 const ATTEMPTS: usize = 200;
@@ -82,7 +82,16 @@ pub async fn open(server: &Server, wanted: usize) -> Result<Snapshot> {
             facts.flavor == Flavor::MariaDb && facts.log_bin && every_commit_is_logged(&mut sessions[0]).await?;
         let may_lock = by_position || Grants::ask(&mut sessions[0]).await?.has("RELOAD", "*", "*");
         if may_lock {
-            sessions.extend(try_join_all((1..wanted).map(|_| server.connect())).await?);
+            let mut refused = None;
+            for more in join_all((1..wanted).map(|_| server.connect())).await {
+                match more {
+                    Ok(session) => sessions.push(session),
+                    Err(error) if is_one_too_many(&error) => refused = Some(error),
+                    Err(error) => return Err(error),
+                }
+            }
+            let had = sessions.len();
+            note = refused.map(|error| format!("{had} of {wanted} connections, more are refused: {error:#}"));
         } else {
             let account = &facts.account;
             note = Some(format!(

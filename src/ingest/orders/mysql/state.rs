@@ -25,6 +25,7 @@ use crate::ingest::rejects::REJECT_TABLE;
 use crate::ingest::replay::finish as finish_replay;
 use crate::lake::Table;
 use crate::mysql::SessionZone;
+use crate::progress::{Event, counted};
 
 /// How much more is asked for where wall clocks do not tell times exactly.
 const CLOCK_SLACK_S: i64 = 2 * 3600;
@@ -240,7 +241,10 @@ pub async fn conclude<'a>(
     for file in earlier {
         prepared.leaving.insert((file.path.clone(), arrival), file.hash.clone());
         prepared.file_records.insert(file.path.clone(), None);
-        prepared.notices.replaced(&path, file.tally.landed, tally.landed);
+        let (rows, before) = (counted(tally.landed, "row"), file.tally.landed);
+        let text =
+            format!("{}: the snapshot of {arrival} was read again: {rows} in the place of {before}", layout.table);
+        job.reporter.report(Event::Note(text));
     }
     for file in &rows {
         let contents = prepared.touched.entry(file.slot).or_default();
