@@ -381,6 +381,41 @@ fn locks_and_deadlocks_are_waited_out() {
 }
 
 #[test]
+fn a_server_that_stands_still_is_told_with_what_it_waits_for_and_given_up_after_its_silence() {
+    let database = Database::new("still");
+    let change = Change::of(&database, database.port());
+    let proxy = Proxy::new(database.port(), At::Never, Cut::Before, || ());
+    change.rewind(&database, &proxy);
+    change.new.export_to(&[("metrics", &format!("{}\"\nsilence = \"1s\" #", database.url()))]);
+    let said = thread::scope(|scope| {
+        scope.spawn(|| database.root("lock tables app_day write; select sleep(7); unlock tables"));
+        thread::sleep(Duration::from_millis(300));
+        change.new.succeeds(&["export"])
+    });
+    assert!(
+        said.contains("the server is silent (its session ") && said.contains("`Waiting for table metadata"),
+        "{said}"
+    );
+    assert!(said.contains("no answer for 4 s") && said.contains("again in 1 s"), "{said}");
+    assert_eq!(state(&database), change.new_state);
+}
+
+#[test]
+fn another_exporter_is_told_with_what_its_session_is_at() {
+    let database = Database::new("other");
+    let warehouse = Warehouse::of(1, &database.url());
+    database.root("grant process on *.* to 't_other'@'%'");
+    let lock = format!("strata-export-{:016x}", xxhash_rust::xxh3::xxh3_64(database.name.as_bytes()));
+    let (code, said) = thread::scope(|scope| {
+        scope.spawn(|| database.root(&format!("select get_lock('{lock}', 0), sleep(33)")));
+        thread::sleep(Duration::from_millis(300));
+        warehouse.runs(&["export"])
+    });
+    assert!(code == 1 && said.contains("another export is writing to database t_other (its session "), "{said}");
+    assert!(said.contains("s in the state `User sleep`)") && said.contains("hint: it ends by itself"), "{said}");
+}
+
+#[test]
 fn rows_that_a_server_bends_or_leaves_out_are_not_committed() {
     let database = Database::new("bent");
     let change = Change::of(&database, database.port());

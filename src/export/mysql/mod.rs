@@ -19,6 +19,7 @@ mod spell;
 mod target;
 mod text;
 mod types;
+mod watch;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -38,6 +39,7 @@ use plan::{Work, plan};
 use records::{Dictionary, record_run};
 use replace::{LongText, replace};
 use target::{Target, mark};
+use watch::watch;
 
 /// How long to wait before each further attempt after a failure that may pass.
 const PAUSES_S: [u64; 5] = [1, 2, 4, 8, 8];
@@ -147,7 +149,11 @@ async fn attempt(job: &Job<'_>, hindsight: &mut Hindsight) -> Result<Vec<Exporte
     let session: Session = job.server.connect().await?;
     hindsight.had_session = true;
     let mut target = Target::lock(session, &mark(job.run)).await?;
-    let done = write(job, hindsight, &mut target).await;
+    let (session, patience) = (target.number.clone(), target.session.patience().rows);
+    let done = tokio::select! {
+        done = write(job, hindsight, &mut target) => done,
+        never = watch(job, &session, patience) => match never {},
+    };
     if done.is_err() {
         // Best effort: a session that ends is rolled back by the server.
         let _ = tokio::time::timeout(FAREWELL, target.session.execute("rollback")).await;
