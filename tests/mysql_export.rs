@@ -292,7 +292,12 @@ fn tables_are_migrated_and_never_narrowed() {
     let (code, said) = warehouse.runs(&["export", "--force"]);
     assert_eq!(code, 1, "{said}");
     assert!(said.contains("app_day.events is varchar(20) in the target and bigint in the lake"), "{said}");
+    assert!(said.contains("alter table app_day modify column events bigint;"), "{said}");
     assert!(said.contains("drop table app_day;"), "{said}");
+    let (code, said) = warehouse.runs(&["export", "--verify"]);
+    assert_eq!(code, 1, "{said}");
+    assert!(said.contains("app_day: column events is varchar(20) in the target and bigint in the lake"), "{said}");
+    assert!(said.contains("1 column of the target differs from the lake"), "{said}");
 }
 
 #[test]
