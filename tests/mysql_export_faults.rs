@@ -347,6 +347,17 @@ fn a_server_killed_at_any_moment_recovers_and_the_export_with_it() {
 }
 
 #[test]
+fn a_server_that_starts_anew_before_the_login_is_waited_for() {
+    let server = OwnServer::start("");
+    let database = server.database("anew");
+    let warehouse = Warehouse::of(1, &database.url());
+    server.crash();
+    let said = warehouse.succeeds(&["export"]);
+    assert!(said.contains("connection refused; again in 1 s"), "{said}");
+    assert!(warehouse.succeeds(&["export", "--verify"]).contains("all as in the lake"));
+}
+
+#[test]
 fn locks_and_deadlocks_are_waited_out() {
     let database = Database::new("locks");
     let change = Change::of(&database, database.port());
@@ -510,14 +521,15 @@ fn what_stands_in_the_way_is_told_in_one_message() {
         assert!(said.contains(told), "{told}\n{said}");
         assert_eq!(said.matches(" error ").count(), 1, "one message: {said}");
     };
-    fails(&database.url(), "GRANT SELECT ON `t_refused`.* TO 't_refused'@'%';");
+    let all = "GRANT SELECT, INSERT, UPDATE, DELETE, CREATE, ALTER, DROP ON `t_refused`.* TO 't_refused'@'%';";
+    fails(&database.url(), all);
     grant("select, insert, delete");
-    fails(&database.url(), "GRANT CREATE ON `t_refused`.`strata_export` TO 't_refused'@");
+    fails(&database.url(), "GRANT UPDATE, CREATE, ALTER, DROP ON `t_refused`.* TO 't_refused'@'%';");
     let wrong = format!("t_refused:{}-no", server::CANARY);
     fails(&database.url_of(&wrong, "127.0.0.1"), "wrong user or password");
     fails(&database.url_of(&wrong, "nowhere.invalid"), "the host is not known");
     fails("mysql://t_refused:s3cr3t-canary-no@127.0.0.1:1/x", "connection refused");
-    grant("update, create, alter, drop");
+    grant("update, alter, drop, create");
     warehouse.export_to(&[("metrics", &database.url())]);
     warehouse.succeeds(&["export"]);
     warehouse.keeps_secrets();

@@ -19,7 +19,7 @@ use tokio::runtime::Handle;
 
 use errors::explain;
 pub use errors::{ServerFailure, is_transient, silence};
-pub use facts::{Facts, Flavor, Grants};
+pub use facts::{Facts, Flavor, Grants, TO_WRITE};
 pub use zone::SessionZone;
 
 use crate::config::MysqlPlace;

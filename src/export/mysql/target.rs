@@ -7,6 +7,7 @@ use anyhow::{Context, Error, Result, anyhow};
 use super::ddl::{Present, PresentColumn, REPLACED, STAGED, aside};
 use super::types::Type;
 use super::watch::shown;
+use super::{LOCKED, code};
 use crate::error::{Advice, with_hint};
 use crate::export::{COLUMNS_TABLE, ExportRun, METADATA_TABLE, TABLES_TABLE};
 use crate::mysql::{Facts, Flavor, ServerFailure, Session, is_transient, literal, quoted};
@@ -140,7 +141,11 @@ impl Target {
             pairs.push(format!("{} to {}", quoted(staged), quoted(name)));
         }
         if !pairs.is_empty() {
-            self.session.execute(format!("rename table {}", pairs.join(", "))).await?;
+            let renamed = self.session.execute(format!("rename table {}", pairs.join(", "))).await;
+            renamed.map_err(|error| match code(&error) {
+                Some(LOCKED) => error.context("a reader still holds a table whose name a new one is to get"),
+                _ => error.context("give new tables their names"),
+            })?;
         }
         self.tell_staged(&waiting).await?;
         for name in &waiting {
