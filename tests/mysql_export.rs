@@ -184,6 +184,30 @@ fn exports_stand_side_by_side_and_one_that_fails_does_not_stop_the_others() {
 }
 
 #[test]
+fn a_null_in_the_grain_fails_its_check_and_never_reaches_a_target() {
+    let database = Database::new("nulls");
+    let warehouse = Warehouse::of(1, &database.url());
+    let sql = "-- No brand.\n--\n-- grain:  dt, brand\n-- check:  n > 0\n-- export: metrics\n\nselect\n    $dt as dt, -- \
+               business day\n    nullif(max(brand), max(brand)) as brand, -- none\n    count(*) as n -- events\nfrom dwd_event\n\
+               where dt = $dt\n";
+    warehouse.write_model("app_nulls", sql);
+    let (code, said) = warehouse.runs(&["build", "app_nulls"]);
+    assert!(code == 1 && said.contains("violate `grain: brand is not null`"), "{said}");
+    assert!(said.contains("| 2026-01-01 | 1    |"), "{said}");
+    std::fs::remove_file(warehouse.path().join("sql/app/app_nulls.sql")).expect("removes");
+    // A lake that was built before: `nothing`, always NULL, was no part of the grain then.
+    let file = warehouse.path().join("sql/app/app_visitor.sql");
+    let sql = std::fs::read_to_string(&file).expect("a file");
+    std::fs::write(&file, sql.replace("grain:  dt, visitor_id", "grain:  dt, visitor_id, nothing")).expect("writes");
+    for url in [&database.url(), "sqlite:m.db"] {
+        warehouse.export_to(&[("metrics", url)]);
+        let (code, said) = warehouse.runs(&["export"]);
+        let told = "dt=2026-01-01: nothing is NULL in some rows, and part of the key (dt, visitor_id, nothing)";
+        assert!(code == 1 && said.contains("export app_visitor\n") && said.contains(told), "{said}");
+    }
+}
+
+#[test]
 fn what_differs_is_told_and_mended() {
     let database = Database::new("verify");
     let warehouse = Warehouse::of(1, &database.url());
@@ -268,7 +292,12 @@ fn tables_are_migrated_and_never_narrowed() {
     let (code, said) = warehouse.runs(&["export", "--force"]);
     assert_eq!(code, 1, "{said}");
     assert!(said.contains("app_day.events is varchar(20) in the target and bigint in the lake"), "{said}");
+    assert!(said.contains("alter table app_day modify column events bigint;"), "{said}");
     assert!(said.contains("drop table app_day;"), "{said}");
+    let (code, said) = warehouse.runs(&["export", "--verify"]);
+    assert_eq!(code, 1, "{said}");
+    assert!(said.contains("app_day: column events is varchar(20) in the target and bigint in the lake"), "{said}");
+    assert!(said.contains("1 column of the target differs from the lake"), "{said}");
 }
 
 #[test]

@@ -347,6 +347,17 @@ fn a_server_killed_at_any_moment_recovers_and_the_export_with_it() {
 }
 
 #[test]
+fn a_server_that_starts_anew_before_the_login_is_waited_for() {
+    let server = OwnServer::start("");
+    let database = server.database("anew");
+    let warehouse = Warehouse::of(1, &database.url());
+    server.crash();
+    let said = warehouse.succeeds(&["export"]);
+    assert!(said.contains("connection refused; again in 1 s"), "{said}");
+    assert!(warehouse.succeeds(&["export", "--verify"]).contains("all as in the lake"));
+}
+
+#[test]
 fn locks_and_deadlocks_are_waited_out() {
     let database = Database::new("locks");
     let change = Change::of(&database, database.port());
@@ -378,6 +389,41 @@ fn locks_and_deadlocks_are_waited_out() {
     let said = change.new.succeeds(&["export"]);
     assert!(said.contains("Deadlock found") && said.contains("again in 2 s"), "{said}");
     assert_eq!(state(&database), change.new_state);
+}
+
+#[test]
+fn a_server_that_stands_still_is_told_with_what_it_waits_for_and_given_up_after_its_silence() {
+    let database = Database::new("still");
+    let change = Change::of(&database, database.port());
+    let proxy = Proxy::new(database.port(), At::Never, Cut::Before, || ());
+    change.rewind(&database, &proxy);
+    change.new.export_to(&[("metrics", &format!("{}\"\nsilence = \"1s\" #", database.url()))]);
+    let said = thread::scope(|scope| {
+        scope.spawn(|| database.root("lock tables app_day write; select sleep(7); unlock tables"));
+        thread::sleep(Duration::from_millis(300));
+        change.new.succeeds(&["export"])
+    });
+    assert!(
+        said.contains("the server is silent (its session ") && said.contains("`Waiting for table metadata"),
+        "{said}"
+    );
+    assert!(said.contains("no answer for 4 s") && said.contains("again in 1 s"), "{said}");
+    assert_eq!(state(&database), change.new_state);
+}
+
+#[test]
+fn another_exporter_is_told_with_what_its_session_is_at() {
+    let database = Database::new("other");
+    let warehouse = Warehouse::of(1, &database.url());
+    database.root("grant process on *.* to 't_other'@'%'");
+    let lock = format!("strata-export-{:016x}", xxhash_rust::xxh3::xxh3_64(database.name.as_bytes()));
+    let (code, said) = thread::scope(|scope| {
+        scope.spawn(|| database.root(&format!("select get_lock('{lock}', 0), sleep(33)")));
+        thread::sleep(Duration::from_millis(300));
+        warehouse.runs(&["export"])
+    });
+    assert!(code == 1 && said.contains("another export is writing to database t_other (its session "), "{said}");
+    assert!(said.contains("s in the state `User sleep`)") && said.contains("hint: it ends by itself"), "{said}");
 }
 
 #[test]
@@ -475,14 +521,15 @@ fn what_stands_in_the_way_is_told_in_one_message() {
         assert!(said.contains(told), "{told}\n{said}");
         assert_eq!(said.matches(" error ").count(), 1, "one message: {said}");
     };
-    fails(&database.url(), "GRANT SELECT ON `t_refused`.* TO 't_refused'@'%';");
+    let all = "GRANT SELECT, INSERT, UPDATE, DELETE, CREATE, ALTER, DROP ON `t_refused`.* TO 't_refused'@'%';";
+    fails(&database.url(), all);
     grant("select, insert, delete");
-    fails(&database.url(), "GRANT CREATE ON `t_refused`.`strata_export` TO 't_refused'@");
+    fails(&database.url(), "GRANT UPDATE, CREATE, ALTER, DROP ON `t_refused`.* TO 't_refused'@'%';");
     let wrong = format!("t_refused:{}-no", server::CANARY);
     fails(&database.url_of(&wrong, "127.0.0.1"), "wrong user or password");
     fails(&database.url_of(&wrong, "nowhere.invalid"), "the host is not known");
     fails("mysql://t_refused:s3cr3t-canary-no@127.0.0.1:1/x", "connection refused");
-    grant("update, create, alter, drop");
+    grant("update, alter, drop, create");
     warehouse.export_to(&[("metrics", &database.url())]);
     warehouse.succeeds(&["export"]);
     warehouse.keeps_secrets();

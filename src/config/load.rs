@@ -15,8 +15,8 @@ use super::document::{Document, Text, filled_in};
 use super::source::Source;
 use super::validate;
 use super::{
-    ByteSize, Config, Environment, ExportTarget, Location, MysqlPlace, Reading, Resources, SourceConfig, Tls,
-    WAREHOUSE_FILE,
+    ByteSize, Config, EXPORT_SILENCE, Environment, ExportTarget, Location, MysqlPlace, Reading, Resources,
+    SourceConfig, Tls, WAREHOUSE_FILE,
 };
 use crate::date::{BizDate, Zone};
 use crate::error::{Advice, Exit, nearest};
@@ -83,6 +83,7 @@ struct Export {
     tls: Option<Tls>,
     tls_ca: Option<Spanned<String>>,
     load_data: Option<Spanned<Text>>,
+    silence: Option<Spanned<String>>,
 }
 
 #[derive(Default, Deserialize)]
@@ -282,7 +283,9 @@ fn export_target(document: &Document<'_>, export: &Export, root: &Path) -> Resul
             let guards = (export.password_file.as_deref(), export.tls, export.tls_ca.as_ref());
             let place = guarded(document, *database, root, guards)?;
             let load_data = export.load_data.as_ref().map(|text| document.parsed(text, |text| parse_truth(&text.0)));
-            Ok(ExportTarget::Mysql(Box::new(MysqlPlace { load_data: load_data.transpose()?.unwrap_or(true), ..place })))
+            let load_data = load_data.transpose()?.unwrap_or(true);
+            let silence = silence(document, export.silence.as_ref())?.unwrap_or(EXPORT_SILENCE);
+            Ok(ExportTarget::Mysql(Box::new(MysqlPlace { load_data, silence, ..place })))
         }
         file => {
             let given = [
@@ -290,6 +293,7 @@ fn export_target(document: &Document<'_>, export: &Export, root: &Path) -> Resul
                 ("tls", export.tls.is_some()),
                 ("tls_ca", export.tls_ca.is_some()),
                 ("load_data", export.load_data.is_some()),
+                ("silence", export.silence.is_some()),
             ];
             match given.into_iter().find(|(_, is_given)| *is_given) {
                 None => Ok(file),
@@ -323,10 +327,15 @@ fn reading(document: &Document<'_>, place: &Place) -> Result<Reading> {
     if let Some(text) = &place.overlap {
         reading.overlap = document.parsed(text, |text| parse_duration(text))?;
     }
-    if let Some(text) = &place.silence {
-        reading.silence = document.parsed(text, |text| parse_duration(text))?.max(Duration::from_secs(1));
+    if let Some(silence) = silence(document, place.silence.as_ref())? {
+        reading.silence = silence;
     }
     Ok(reading)
+}
+
+fn silence(document: &Document<'_>, text: Option<&Spanned<String>>) -> Result<Option<Duration>> {
+    let parsed = text.map(|text| document.parsed(text, |text| parse_duration(text)));
+    Ok(parsed.transpose()?.map(|silence| silence.max(Duration::from_secs(1))))
 }
 
 fn parse_truth(text: &str) -> Result<bool> {

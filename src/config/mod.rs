@@ -75,6 +75,9 @@ pub struct Reading {
 /// How long a database may be silent unless it is configured.
 pub const DEFAULT_SILENCE: Duration = Duration::from_secs(900);
 
+/// The same where rows are written: no statement counts for long there, and four times this is a quarter of an hour.
+pub const EXPORT_SILENCE: Duration = Duration::from_secs(225);
+
 impl Default for Reading {
     fn default() -> Self {
         Self { connections: 2, rows_per_second: None, overlap: Duration::from_secs(600), silence: DEFAULT_SILENCE }

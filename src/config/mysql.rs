@@ -4,12 +4,13 @@
 //! password may be percent-encoded. The password is the URL's or a file's, not both; the file is read when it is needed.
 
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use anyhow::{Error, Result, bail};
 use serde::Deserialize;
 
-use super::Secret;
 use super::secret::Password;
+use super::{DEFAULT_SILENCE, Secret};
 use crate::error::{Advice, nearest, with_hint};
 
 /// Where MySQL listens unless the URL says otherwise.
@@ -56,6 +57,8 @@ pub struct MysqlPlace {
     pub tls_ca: Option<PathBuf>,
     /// `load_data`: whether LOAD DATA LOCAL may be tried; otherwise rows go by INSERTs.
     pub load_data: bool,
+    /// `silence`: how long the server may say nothing between rows; four times that while it works on a statement.
+    pub silence: Duration,
 }
 
 impl MysqlPlace {
@@ -100,6 +103,7 @@ impl MysqlPlace {
             tls: Tls::Off,
             tls_ca: None,
             load_data: true,
+            silence: DEFAULT_SILENCE,
         })
     }
 

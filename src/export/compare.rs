@@ -37,6 +37,15 @@ pub enum Unlike {
     Extra(Content),
     /// The rows are the same, but are recorded as another version of them, or not at all.
     Record,
+    /// A column is of a type that no export gave it.
+    Column {
+        /// Its name.
+        column: String,
+        /// Its type in the target.
+        target: String,
+        /// The type that it should have at the least.
+        wanted: String,
+    },
     /// The rows are the same, but are recorded as so many, with such a checksum.
     Told {
         /// What the record says.
@@ -60,6 +69,9 @@ impl fmt::Display for Difference {
             }
             Unlike::Missing(lake) => write!(f, "missing, the lake has {}", counted(lake.0, "row")),
             Unlike::Extra(target) => write!(f, "{} that the lake has not", counted(target.0, "row")),
+            Unlike::Column { column, target, wanted } => {
+                write!(f, "column {column} is {target} in the target and {wanted} in the lake")
+            }
             Unlike::Record => f.write_str("the rows of the lake, recorded as another version"),
             Unlike::Told { told, target } => write!(
                 f,
@@ -80,6 +92,8 @@ pub struct Found {
     pub target: BTreeMap<String, Content>,
     /// The same of the lake, by the same checksum; partitions without rows may be left out.
     pub lake: BTreeMap<String, Content>,
+    /// The columns that are of other types than an export gives them.
+    pub columns: Vec<Unlike>,
     /// What the target records of each partition.
     pub recorded: BTreeMap<String, Told>,
 }
@@ -96,7 +110,10 @@ pub struct Told {
 /// The partitions of a table that differ.
 pub fn differences(table: &ExportTable, found: &Found) -> Vec<Difference> {
     let versions = table.slots.iter().map(|(slot, (version, _))| (slot_text(*slot), version_text(*version))).collect();
-    unlike(table.table.name(), &versions, found)
+    let name = table.table.name();
+    let columns = found.columns.iter().cloned();
+    let columns = columns.map(|kind| Difference { table: name.to_owned(), dt: String::new(), kind });
+    columns.chain(unlike(name, &versions, found)).collect()
 }
 
 fn unlike(table: &str, versions: &BTreeMap<String, String>, found: &Found) -> Vec<Difference> {
@@ -140,6 +157,7 @@ mod tests {
             days.iter().map(|(day, version)| ((*day).to_owned(), (*version).to_owned())).collect()
         };
         let found = Found {
+            columns: Vec::new(),
             target: content(&[
                 ("1", 3, "a"),
                 ("2", 3, "b"),

@@ -16,16 +16,18 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 use std::sync::Arc;
 
-use anyhow::{Context, Result};
-use arrow::array::RecordBatch;
+use anyhow::{Context, Result, anyhow};
+use arrow::array::{Array, AsArray, RecordBatch};
+use arrow::datatypes::Date32Type;
 use datafusion::physical_plan::SendableRecordBatchStream;
 use futures::StreamExt;
 
 pub use compare::{Content, Difference, Unlike};
 pub use mysql::Aftermath;
 
-use crate::date::Slot;
+use crate::date::{BizDate, Slot};
 use crate::engine::{Engine, LakeScan, query_stream};
+use crate::error::Advice;
 use crate::lake::Table;
 use crate::mysql::Server;
 use crate::progress::Reporter;
@@ -82,6 +84,20 @@ impl ExportTable {
     fn meaning(&self, column: &str) -> String {
         one_line(self.comments.get(column).map_or("", String::as_str))
     }
+}
+
+/// Whether all rows have all of their key, which no target lets be NULL; the grain was not always checked for it.
+fn has_key(batch: &RecordBatch, key: &[String]) -> Result<()> {
+    let lacks = |column: &&String| batch.column_by_name(column).is_some_and(|cells| cells.null_count() > 0);
+    let Some(column) = key.iter().find(lacks) else { return Ok(()) };
+    let row = batch.column_by_name(column).and_then(|cells| (0..cells.len()).find(|row| cells.is_null(*row)));
+    let days = batch.column_by_name("dt").and_then(|days| days.as_primitive_opt::<Date32Type>());
+    let day = days.zip(row).filter(|(days, row)| days.is_valid(*row));
+    let day = day.map(|(days, row)| format!("dt={}: ", BizDate::from_days(days.value(row)))).unwrap_or_default();
+    let key = key.join(", ");
+    Err(anyhow!("{day}{column} is NULL in some rows, and part of the key ({key})")).hint(format!(
+        "have the model give {column} a value (`coalesce`), or leave such rows or the column of `grain` out"
+    ))
 }
 
 /// A text without line breaks, so that it can end a line of SQL as a comment.

@@ -15,7 +15,7 @@ use rusqlite::{Connection, ToSql, Transaction, params, params_from_iter};
 
 use super::changes::{Changes, NO_DAY, changes, portions, slot_text, version_text};
 use super::rows::{Checksum, Value, decimal_text, rows};
-use super::{ExportRun, ExportTable, Exported, METADATA_TABLE, identifier, one_line};
+use super::{ExportRun, ExportTable, Exported, Key, METADATA_TABLE, has_key, identifier, one_line};
 pub use compare::found;
 
 use super::compare::Content;
@@ -222,7 +222,9 @@ fn insert(
     let mut statement = transaction.prepare(&sql)?;
     let day = schema.index_of("dt").ok();
     let mut sums: BTreeMap<String, Checksum> = BTreeMap::new();
+    let (Key::Grain(key) | Key::Earlier(key)) = &table.key;
     for batch in batches {
+        has_key(batch, key)?;
         for row in rows(batch)? {
             sums.entry(slot_of(&row, day).to_owned()).or_default().add(&row);
             statement.execute(params_from_iter(&row))?;

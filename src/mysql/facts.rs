@@ -83,6 +83,9 @@ pub(super) fn account(user_at_host: &str) -> String {
     format!("{}@{}", literal(user), literal(host))
 }
 
+/// What an export needs in its database.
+pub const TO_WRITE: [&str; 7] = ["SELECT", "INSERT", "UPDATE", "DELETE", "CREATE", "ALTER", "DROP"];
+
 /// What an account was granted.
 #[derive(Clone, Debug, Default)]
 pub struct Grants(Vec<Grant>);
@@ -105,6 +108,11 @@ impl Grants {
     pub async fn ask(session: &mut Session) -> Result<Self> {
         let rows = session.texts("show grants").await?;
         Ok(Self(rows.into_iter().flatten().flatten().filter_map(|line| parse(&line)).collect()))
+    }
+
+    /// What an export needs and was not granted on its database.
+    pub fn missing(&self, database: &str) -> Vec<&'static str> {
+        TO_WRITE.into_iter().filter(|privilege| !self.has(privilege, database, "*")).collect()
     }
 
     /// Whether a privilege is granted for a table; `*` as the table asks for all of a database, and as the database for

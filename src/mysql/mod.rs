@@ -20,11 +20,11 @@ use tokio::runtime::Handle;
 
 use errors::explain;
 pub use errors::{ServerFailure, is_one_too_many, is_transient, silence};
-pub use facts::{Facts, Flavor, Grants};
+pub use facts::{Facts, Flavor, Grants, TO_WRITE};
 pub use zone::SessionZone;
 
+use crate::config::MysqlPlace;
 use crate::config::source::SourceTable;
-use crate::config::{DEFAULT_SILENCE, MysqlPlace};
 use crate::date::Zone;
 
 /// How long a server may take to answer a login and set the session.
@@ -74,7 +74,7 @@ pub struct Server {
 impl Server {
     /// The server of a place, for a warehouse of a zone.
     pub fn new(place: &MysqlPlace, zone: Zone) -> Self {
-        Self { place: Arc::new(place.clone()), zone, patience: Patience::from(DEFAULT_SILENCE) }
+        Self { place: Arc::new(place.clone()), zone, patience: Patience::from(place.silence) }
     }
 
     /// The server, which may be silent for so long.

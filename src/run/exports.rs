@@ -13,7 +13,8 @@ use crate::config::ExportTarget;
 use crate::date::{BizDate, Slot};
 use crate::error::Advice;
 use crate::export::{
-    Aftermath, Difference, ExportRun, ExportTable, Exported, Key, compare_mysql, compare_sqlite, to_mysql, to_sqlite,
+    Aftermath, Difference, ExportRun, ExportTable, Exported, Key, Unlike, compare_mysql, compare_sqlite, to_mysql,
+    to_sqlite,
 };
 use crate::lake::Table;
 use crate::model::Model;
@@ -110,7 +111,7 @@ impl Exports<'_> {
                 }
             };
             if !repair && !differences.is_empty() {
-                let what = counted(differences.len() as u64, "partition");
+                let what = differing(&differences);
                 let verb = if differences.len() == 1 { "differs" } else { "differ" };
                 let error = Err::<(), _>(anyhow!("export {name}: {what} of the target {verb} from the lake"));
                 let hint = "`strata export --verify --repair` writes them again";
@@ -118,7 +119,9 @@ impl Exports<'_> {
             }
             for Difference { table, dt, kind } in differences {
                 let slot: Slot = dt.parse::<BizDate>().ok();
-                forced.entry(name.clone()).or_default().entry(table.clone()).or_default().insert(slot);
+                if !matches!(kind, Unlike::Column { .. }) {
+                    forced.entry(name.clone()).or_default().entry(table.clone()).or_default().insert(slot);
+                }
                 let text = Difference { table: table.clone(), dt: dt.clone(), kind }.to_string();
                 report.differences.push(DifferenceReport { export: name.clone(), table, dt, text });
             }
@@ -188,6 +191,17 @@ impl Exports<'_> {
 
     fn say(&self, event: Event) {
         self.ctx.reporter.report(event);
+    }
+}
+
+/// How many partitions differ, and how many columns in their type.
+fn differing(differences: &[Difference]) -> String {
+    let columns = differences.iter().filter(|d| matches!(d.kind, Unlike::Column { .. })).count();
+    let partitions = counted((differences.len() - columns) as u64, "partition");
+    match (columns, differences.len() - columns) {
+        (0, _) => partitions,
+        (_, 0) => counted(columns as u64, "column"),
+        _ => format!("{} and {partitions}", counted(columns as u64, "column")),
     }
 }
 

@@ -6,10 +6,7 @@ use super::{Finding, Grade};
 use crate::config::source::{Source, TableSource};
 use crate::config::{Config, ExportTarget, Location, MysqlPlace, Tls};
 use crate::ingest::orders::examine_table;
-use crate::mysql::{Facts, Flavor, Grants, Server, Session, quoted};
-
-/// What an export needs in its database.
-const TO_WRITE: [&str; 7] = ["SELECT", "INSERT", "UPDATE", "DELETE", "CREATE", "ALTER", "DROP"];
+use crate::mysql::{Facts, Flavor, Grants, Server, Session, TO_WRITE, quoted};
 
 /// Examines every database that is read or written.
 pub async fn examine(config: &Config) -> Vec<Finding> {
@@ -80,8 +77,7 @@ async fn to_write(config: &Config, subject: &str, place: &MysqlPlace) -> Vec<Fin
 }
 
 fn privileges(subject: &str, place: &MysqlPlace, facts: &Facts, grants: &Grants) -> Finding {
-    let lacks = |privilege: &&str| !grants.has(privilege, &place.database, "*");
-    let missing: Vec<&str> = TO_WRITE.into_iter().filter(lacks).collect();
+    let missing = grants.missing(&place.database);
     if missing.is_empty() {
         return Finding::fine(subject, format!("granted: {}", TO_WRITE.join(", ")));
     }

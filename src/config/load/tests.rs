@@ -137,7 +137,13 @@ fn an_export_has_only_the_keys_of_its_kind_and_one_password() {
         project.write("conf/warehouse.toml", &text);
         render(&project.load(&[], []).expect_err("refused"))
     };
-    for key in ["tls = \"verify\"", "tls_ca = \"ca.pem\"", "password_file = \"secret\"", "load_data = false"] {
+    for key in [
+        "tls = \"verify\"",
+        "tls_ca = \"ca.pem\"",
+        "password_file = \"secret\"",
+        "load_data = false",
+        "silence = \"4m\"",
+    ] {
         let said = refused("sqlite:m.db", key);
         let name = key.split(' ').next().unwrap_or_default();
         assert!(said.contains(&format!("`{name}` is for a server, and this export is a file")), "{said}");

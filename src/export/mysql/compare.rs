@@ -6,13 +6,13 @@ use anyhow::{Context, Result};
 use futures::StreamExt;
 
 use super::checksum::{Sum, Summed, question};
-use super::ddl::{LongTexts, Wanted};
+use super::ddl::{LongTexts, Present, Wanted, WantedColumn};
 use super::plan::settled;
 use super::target::{cells, present};
 use super::text::{Format, Limit, Rows};
 use crate::engine::Engine;
 use crate::export::changes::{portions, slot_text};
-use crate::export::compare::{Content, Found, Told};
+use crate::export::compare::{Content, Found, Told, Unlike};
 use crate::export::{ExportTable, METADATA_TABLE, stream};
 use crate::mysql::{Server, Session};
 
@@ -33,6 +33,7 @@ pub async fn found(server: &Server, engine: &Engine, tables: &[ExportTable]) -> 
         let name = table.table.name();
         let mut found = Found { recorded: records.remove(name).unwrap_or_default(), ..Found::default() };
         let wanted = Wanted::of(table, there.get(name), &LongTexts::new())?;
+        found.columns = there.get(name).map(|have| misfits(&wanted, have)).unwrap_or_default();
         let fields = table.table.schema().fields();
         let has = |column: &str| there.get(name).is_some_and(|table| table.column(column).is_some());
         // A table that lacks a column has nothing as it should be.
@@ -53,6 +54,17 @@ pub async fn found(server: &Server, engine: &Engine, tables: &[ExportTable]) -> 
     }
     session.close().await;
     Ok(all)
+}
+
+/// The columns that the next export would have to widen, or cannot write.
+fn misfits(wanted: &Wanted, have: &Present) -> Vec<Unlike> {
+    let misfit = |column: &WantedColumn| {
+        let present = have.column(&column.name)?;
+        let fits = present.kind.widened(&column.kind).is_some_and(|wide| wide == present.kind);
+        let (target, wanted) = (present.declared.clone(), column.kind.sql());
+        (!fits).then(|| Unlike::Column { column: column.name.clone(), target, wanted })
+    };
+    wanted.columns.iter().filter_map(misfit).collect()
 }
 
 /// What the target tells of every exported partition, by table.

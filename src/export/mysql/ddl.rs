@@ -250,7 +250,10 @@ fn refused(table: &str, wanted: &WantedColumn, have: &PresentColumn) -> Result<M
     let (column, have, want) = (&wanted.name, have.kind.sql(), wanted.kind.sql());
     let error = anyhow!("{table}.{column} is {have} in the target and {want} in the lake: no type holds both");
     Err(error)
-        .hint(format!("a column is never narrowed; `drop table {table};` there, and the next export makes it anew"))
+        .hint(format!(
+            "a column is never narrowed; if its values allow it, `alter table {table} modify column {column} {want};` there, \
+             or `drop table {table};`, and the next export makes it anew"
+        ))
 }
 
 fn no_day(table: &str, have: &PresentColumn) -> Result<Migration> {

@@ -19,7 +19,7 @@ use crate::date::Slot;
 use crate::engine::Engine;
 use crate::error::{Advice, find};
 use crate::export::changes::portions;
-use crate::export::{ExportTable, stream};
+use crate::export::{ExportTable, has_key, stream};
 use crate::mysql::{ServerFailure, quoted, within};
 
 /// Rows that are asked of the lake at once.
@@ -193,6 +193,7 @@ fn spelled(
     let speller = Speller {
         engine: engine.clone(),
         table: Arc::clone(&work.table),
+        key: work.wanted.key.clone(),
         slots: slots.to_vec(),
         limits,
         format,
@@ -212,6 +213,7 @@ fn spelled(
 struct Speller {
     engine: Engine,
     table: Arc<ExportTable>,
+    key: Vec<String>,
     slots: Vec<Slot>,
     limits: Vec<Limit>,
     format: Format,
@@ -228,6 +230,7 @@ impl Speller {
             let mut batches = stream(&self.engine, &self.table, part).await?;
             while let Some(batch) = batches.next().await {
                 let batch = batch?;
+                has_key(&batch, &self.key)?;
                 let rows = Rows::of(&batch, &self.limits)?;
                 let mut current: Option<(Slot, Sum)> = None;
                 for at in 0..rows.len() {

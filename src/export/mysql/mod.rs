@@ -10,6 +10,7 @@ mod aftermath;
 mod checksum;
 mod compare;
 mod ddl;
+mod denied;
 mod fill;
 mod migrate;
 mod plan;
@@ -19,6 +20,7 @@ mod spell;
 mod target;
 mod text;
 mod types;
+mod watch;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -38,14 +40,12 @@ use plan::{Work, plan};
 use records::{Dictionary, record_run};
 use replace::{LongText, replace};
 use target::{Target, mark};
+use watch::watch;
 
 /// How long to wait before each further attempt after a failure that may pass.
 const PAUSES_S: [u64; 5] = [1, 2, 4, 8, 8];
 
-/// Servers that are there and take nobody in for the moment: too many connections, shutting down.
-const BUSY: [u16; 5] = [1040, 1053, 1077, 1078, 1203];
-
-/// How often to try to log in where nobody has logged in before.
+/// How often to try again to log in where nobody has logged in before: a server that starts anew, or is busy.
 const KNOCKS: usize = 3;
 
 /// The server's word for a lock that others hold for longer than we wait.
@@ -124,11 +124,10 @@ async fn again(job: &Job<'_>, hindsight: &mut Hindsight, error: Error) -> Result
     Ok(())
 }
 
-/// How long to wait for another attempt; `None` when none may help. A login that never went well may be a wrong one: only
-/// a server that says that it is busy is asked again, for some seconds.
+/// How long to wait for another attempt; `None` when none may help. A login that never went well may lead to
+/// a wrong place: for some seconds, as a server takes to start anew.
 fn pause_s(hindsight: &Hindsight, error: &Error) -> Option<u64> {
-    let is_busy = code(error).is_some_and(|code| BUSY.contains(&code)) && hindsight.failures < KNOCKS;
-    let may_pass = is_transient(error) && (hindsight.had_session || is_busy);
+    let may_pass = is_transient(error) && (hindsight.had_session || hindsight.failures < KNOCKS);
     PAUSES_S.get(hindsight.failures).copied().filter(|_| may_pass)
 }
 
@@ -144,13 +143,21 @@ fn is_refusal(error: &Error) -> bool {
 
 /// One attempt from login to good-bye.
 async fn attempt(job: &Job<'_>, hindsight: &mut Hindsight) -> Result<Vec<Exported>> {
-    let session: Session = job.server.connect().await?;
+    let session = job.server.connect().await;
+    let session: Session = session.map_err(|error| denied::at_login(&job.server.place().database, error))?;
     hindsight.had_session = true;
     let mut target = Target::lock(session, &mark(job.run)).await?;
-    let done = write(job, hindsight, &mut target).await;
+    let (session, patience) = (target.number.clone(), target.session.patience().rows);
+    let mut done = tokio::select! {
+        done = write(job, hindsight, &mut target) => done,
+        never = watch(job, &session, patience) => match never {},
+    };
     if done.is_err() {
         // Best effort: a session that ends is rolled back by the server.
         let _ = tokio::time::timeout(FAREWELL, target.session.execute("rollback")).await;
+    }
+    if let Err(error) = done {
+        done = Err(denied::told(&mut target.session, &target.facts.account, error).await);
     }
     let _ = tokio::time::timeout(FAREWELL, target.session.close()).await;
     done
@@ -231,10 +238,11 @@ mod tests {
     }
 
     #[test]
-    fn before_the_first_login_only_a_server_that_says_it_is_busy_is_asked_again() {
+    fn before_the_first_login_a_server_is_asked_again_for_some_seconds() {
         let fresh = Hindsight::default();
         assert_eq!(pause_s(&fresh, &failure(Some(1040), true)), Some(1));
-        assert_eq!(pause_s(&fresh, &failure(None, true)), None, "connection refused: perhaps a wrong host");
+        assert_eq!(pause_s(&fresh, &failure(None, true)), Some(1), "connection refused: it starts anew");
+        assert_eq!(pause_s(&fresh, &failure(Some(1045), false)), None, "a wrong password stays wrong");
         assert_eq!(pause_s(&Hindsight { failures: KNOCKS, ..Hindsight::default() }, &failure(Some(1040), true)), None);
         let later = Hindsight { had_session: true, failures: 3, ..Hindsight::default() };
         assert_eq!(pause_s(&later, &failure(None, true)), Some(8));

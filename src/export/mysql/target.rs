@@ -2,11 +2,13 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use anyhow::{Context, Result, anyhow};
+use anyhow::{Context, Error, Result, anyhow};
 
 use super::ddl::{Present, PresentColumn, REPLACED, STAGED, aside};
 use super::types::Type;
-use crate::error::Advice;
+use super::watch::shown;
+use super::{LOCKED, code};
+use crate::error::{Advice, with_hint};
 use crate::export::{COLUMNS_TABLE, ExportRun, METADATA_TABLE, TABLES_TABLE};
 use crate::mysql::{Facts, Flavor, ServerFailure, Session, is_transient, literal, quoted};
 
@@ -26,6 +28,8 @@ const WAIT_S: u32 = 5;
 pub struct Target {
     /// The session.
     pub session: Session,
+    /// Its number there.
+    pub number: String,
     /// What the server is.
     pub facts: Facts,
     /// The collation of text: binary, where trailing spaces matter.
@@ -42,7 +46,8 @@ impl Target {
     pub async fn lock(mut session: Session, mark: &str) -> Result<Self> {
         let settings = format!("set session innodb_lock_wait_timeout = {WAIT_S}, lock_wait_timeout = {WAIT_S}");
         session.execute(settings).await?;
-        let [database, folds] = cells(session.first("select database(), @@lower_case_table_names").await?);
+        let about = session.first("select database(), @@lower_case_table_names, connection_id()").await?;
+        let [database, folds, number] = cells(about);
         let (mark, name) = (literal(mark), literal(&lock_name(&database, folds != "0")));
         if let Some(lost) = holder(&mut session, &mark).await? {
             // A session may end another one of its own user. It may have ended by itself meanwhile.
@@ -50,16 +55,19 @@ impl Target {
         }
         if let Some(holder) = wait_for(&mut session, &mark).await? {
             // Whether its COMMIT took effect is not known before it has ended.
-            let message = format!("the session {holder} of this export was lost and has not ended on the server yet");
-            return Err(ServerFailure { message, code: None, transient: true }.into());
+            let (shown, advice) = shown(&mut session, &holder).await;
+            let message = format!("a session of this export was lost and has not ended on the server yet ({shown})");
+            let error = Error::new(ServerFailure { message, code: None, transient: true });
+            return Err(advice.into_iter().fold(error, with_hint));
         }
         if let Some(holder) = wait_for(&mut session, &name).await? {
-            let error = anyhow!("another export is writing to database {database} (its session {holder})");
-            return Err(error).hint("it ends by itself; `show processlist` on the server shows it");
+            let (shown, advice) = shown(&mut session, &holder).await;
+            let error = anyhow!("another export is writing to database {database} ({shown})");
+            return Err(error).hint(advice.unwrap_or("it ends by itself; `show processlist` on the server shows it"));
         }
         let facts = Facts::ask(&mut session).await?;
         let collation = collation(&mut session, &facts).await?;
-        Ok(Self { session, facts, collation })
+        Ok(Self { session, number, facts, collation })
     }
 
     /// Creates the tables beside the data where they are missing.
@@ -133,7 +141,11 @@ impl Target {
             pairs.push(format!("{} to {}", quoted(staged), quoted(name)));
         }
         if !pairs.is_empty() {
-            self.session.execute(format!("rename table {}", pairs.join(", "))).await?;
+            let renamed = self.session.execute(format!("rename table {}", pairs.join(", "))).await;
+            renamed.map_err(|error| match code(&error) {
+                Some(LOCKED) => error.context("a reader still holds a table whose name a new one is to get"),
+                _ => error.context("give new tables their names"),
+            })?;
         }
         self.tell_staged(&waiting).await?;
         for name in &waiting {
