@@ -1,7 +1,8 @@
 //! Checks: what must hold of staged rows before anybody may see them.
 //!
-//! The grain is always unique, and none of its columns but the day is NULL. A header check is a boolean over one row (true or NULL), or a query whose rows are
-//! violations; in both the model's own name means its staged partitions only. A failed check publishes nothing.
+//! The grain is always unique, and none of its columns but the day is NULL. A header check is a boolean over one row (true
+//! or NULL), or a query whose rows are violations; in both the model's own name means its staged partitions only. A failed
+//! check publishes nothing.
 
 use std::sync::Arc;
 
