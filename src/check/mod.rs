@@ -1,8 +1,7 @@
 //! Checks: what must hold of staged rows before anybody may see them.
 //!
-//! The grain is always unique, and none of its columns but the day is NULL. A header check is a boolean over one row (true
-//! or NULL), or a query whose rows are violations; in both the model's own name means its staged partitions only. A failed
-//! check publishes nothing.
+//! The grain is always unique. A header check is a boolean over one row (true or NULL), or a query whose rows are
+//! violations; in both the model's own name means its staged partitions only. A failed check publishes nothing.
 
 use std::sync::Arc;
 
@@ -35,7 +34,7 @@ pub enum Severity {
 /// What a check is made of.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Rule {
-    /// No two rows share these columns, and none but the day is NULL.
+    /// No two rows share these columns.
     Unique(Vec<String>),
     /// A boolean expression that is true or NULL for each row.
     Row(String),
@@ -134,7 +133,6 @@ pub async fn run(session: &SessionContext, model: &str, checks: &[Check], slots:
         let (sql, text) = match &check.rule {
             Rule::Row(_) => continue,
             Rule::Unique(grain) => {
-                violations.extend(check_nulls(session, model, check, grain).await?);
                 let key = grain.join(", ");
                 let sql = format!("select {key}, count(*) as rows from {model} group by {key} having count(*) > 1");
                 (sql, format!("grain: {key} is unique"))
@@ -169,30 +167,6 @@ async fn check_rows(session: &SessionContext, model: &str, checks: &[(&Check, &s
             let sql = format!("select * from {model} where ({text}) is false limit {SHOWN_ROWS}");
             let sample = violating(session.sql(&sql).await?, None).await?.map(|(_, sample)| sample).unwrap_or_default();
             violations.push(violation(check, text, count.unsigned_abs(), sample));
-        }
-    }
-    Ok(violations)
-}
-
-/// The columns of a grain that are NULL in some rows, each with its rows by day. Rows of no day have no `dt`.
-async fn check_nulls(session: &SessionContext, model: &str, check: &Check, grain: &[String]) -> Result<Vec<Violation>> {
-    let columns: Vec<&String> = grain.iter().filter(|column| *column != "dt").collect();
-    if columns.is_empty() {
-        return Ok(Vec::new());
-    }
-    let counts: Vec<String> =
-        columns.iter().map(|column| format!("count(*) filter (where {column} is null)")).collect();
-    let sql = format!("select {} from {model}", counts.join(", "));
-    let batches = session.sql(&sql).await.with_context(|| check.origin.clone())?.collect().await?;
-    let has_day = session.table(model).await?.schema().has_column_with_unqualified_name("dt");
-    let mut violations = Vec::new();
-    for (index, column) in columns.into_iter().enumerate() {
-        let rows: i64 = batches.iter().map(|b| b.column(index).as_primitive::<Int64Type>().value(0)).sum();
-        if rows > 0 {
-            let (day, by_day) = if has_day { ("dt, ", " group by dt order by dt") } else { ("", "") };
-            let sql = format!("select {day}count(*) as rows from {model} where {column} is null{by_day}");
-            let sample = violating(session.sql(&sql).await?, None).await?.map(|(_, sample)| sample).unwrap_or_default();
-            violations.push(violation(check, &format!("grain: {column} is not null"), rows.unsigned_abs(), sample));
         }
     }
     Ok(violations)

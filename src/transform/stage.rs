@@ -35,7 +35,7 @@ pub struct Staged {
     pub rows: u64,
     /// The version of the content: equal rows have equal versions.
     pub version: u64,
-    /// Whether no two rows after one another share the grain, and no column of it but the day is NULL.
+    /// Whether no two rows after one another share the grain.
     pub neighbours_differ: bool,
     /// Whether the checks of single rows held for all of them; otherwise they are to be asked for what violates them.
     pub rows_hold: bool,
@@ -187,18 +187,17 @@ impl<'a> Stager<'a> {
         Ok(())
     }
 
-    /// Whether no two neighbours share the grain, among these rows and the one before them, and none lacks a part of it.
+    /// Whether no two neighbours share the grain, among these rows and the one before them.
     fn neighbours_differ(&mut self, batch: &RecordBatch) -> Result<bool> {
         let schema = batch.schema();
         let places = self.grain.iter().map(|name| schema.index_of(name)).collect::<Result<Vec<_>, _>>()?;
         let keys = batch.project(&places)?;
-        let is_whole = self.grain.iter().zip(keys.columns()).all(|(name, key)| name == "dt" || key.null_count() == 0);
         let last = keys.slice(keys.num_rows() - 1, 1);
         let rows = match self.before.replace(last) {
             Some(before) => concat_batches(&keys.schema(), [&before, &keys])?,
             None => keys,
         };
-        Ok(is_whole && partition(rows.columns())?.len() == rows.num_rows())
+        Ok(partition(rows.columns())?.len() == rows.num_rows())
     }
 
     fn finish(&mut self) {
