@@ -192,7 +192,7 @@ fn a_null_in_the_grain_fails_its_check_and_never_reaches_a_target() {
                where dt = $dt\n";
     warehouse.write_model("app_nulls", sql);
     let (code, said) = warehouse.runs(&["build", "app_nulls"]);
-    let told = "sql/app/app_nulls.sql, the grain of an export: 1 row violates `brand is not null`";
+    let told = "sql/app/app_nulls.sql, the grain of an export: 5 rows violate `brand is not null`";
     assert!(code == 1 && said.contains(told) && said.contains("| 2026-01-01 |"), "{said}");
     std::fs::remove_file(warehouse.path().join("sql/app/app_nulls.sql")).expect("removes");
     // A lake that was built before: `nothing`, always NULL, was no part of the grain then.
