@@ -324,16 +324,6 @@ fn record(state: &SlotState) -> SlotRecord {
 pub fn recipe(model: &Model) -> Recipe {
     let grain = Rule::Unique(model.grain.clone());
     let mut checks = vec![Check { rule: grain, severity: Severity::Fail, origin: model.path.clone() }];
-    // What is exported has the grain as its primary key, which holds no NULL; rows of no day stay in the lake.
-    let keyed = model.grain.iter().filter(|column| *column != "dt" && !model.export.is_empty());
-    checks.extend(keyed.map(|column| Check {
-        rule: Rule::Row(match model.covers_no_day() {
-            true => format!("dt is null or {column} is not null"),
-            false => format!("{column} is not null"),
-        }),
-        severity: Severity::Fail,
-        origin: format!("{}, the grain of an export", model.path),
-    }));
     checks.extend(model.checks.iter().map(|check| Check {
         rule: match check.kind {
             CheckKind::Row => Rule::Row(check.text.clone()),
@@ -344,6 +334,16 @@ pub fn recipe(model: &Model) -> Recipe {
             crate::model::Severity::Warn => Severity::Warn,
         },
         origin: format!("{}:{}", model.path, check.line),
+    }));
+    // What is exported has the grain as its primary key, which holds no NULL; rows of no day stay in the lake.
+    let keyed = model.grain.iter().filter(|column| *column != "dt" && !model.export.is_empty());
+    checks.extend(keyed.map(|column| Check {
+        rule: Rule::Row(match model.covers_no_day() {
+            true => format!("dt is null or {column} is not null"),
+            false => format!("{column} is not null"),
+        }),
+        severity: Severity::Fail,
+        origin: format!("{}, the grain of an export", model.path),
     }));
     let comments = model.columns.iter().filter_map(|c| Some((c.name.clone(), c.comment.clone()?)));
     Recipe {
