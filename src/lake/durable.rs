@@ -27,11 +27,12 @@ impl Lake {
         if self.root().scheme() != "file" {
             return Ok(());
         }
+        let Ok(root) = self.root().to_file_path() else { return Ok(()) };
         let store = LocalFileSystem::new();
         let files: Vec<PathBuf> = files.into_iter().map(|f| store.path_to_filesystem(&f)).collect::<Result<_, _>>()?;
-        // A new partition's folder is an entry of the table's.
-        let folders: BTreeSet<PathBuf> =
-            files.iter().flat_map(|file| file.ancestors().skip(1).take(2)).map(Local::to_path_buf).collect();
+        // A new folder is an entry of the one above it: a partition's of the table's, and so on up to the lake.
+        let above = |file: &PathBuf| file.ancestors().skip(1).map(Local::to_path_buf).collect::<Vec<_>>();
+        let folders: BTreeSet<PathBuf> = files.iter().flat_map(above).filter(|f| f.starts_with(&root)).collect();
         sync_all(files).await?;
         sync_all(folders).await
     }

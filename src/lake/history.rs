@@ -7,7 +7,6 @@ use std::collections::BTreeMap;
 
 use anyhow::{Context, Result, anyhow};
 use futures::{StreamExt, TryStreamExt};
-
 use object_store::path::Path;
 
 use super::log::{Log, RecordChange, Version, records_of, version_of};
