@@ -110,7 +110,7 @@ pub struct Told {
 /// The partitions of a table that differ.
 pub fn differences(table: &ExportTable, found: &Found) -> Vec<Difference> {
     let versions = table.slots.iter().map(|(slot, (version, _))| (slot_text(*slot), version_text(*version))).collect();
-    let name = table.table.name();
+    let name = table.head.name();
     let columns = found.columns.iter().cloned();
     let columns = columns.map(|kind| Difference { table: name.to_owned(), dt: String::new(), kind });
     columns.chain(unlike(name, &versions, found)).collect()

@@ -28,7 +28,7 @@ pub use mysql::Aftermath;
 use crate::date::{BizDate, Slot};
 use crate::engine::{Engine, LakeScan, query_stream};
 use crate::error::Advice;
-use crate::lake::Table;
+use crate::lake::Head;
 use crate::mysql::Server;
 use crate::progress::Reporter;
 
@@ -43,8 +43,8 @@ pub const COLUMNS_TABLE: &str = "strata_column";
 
 /// A published table and the partitions it has.
 pub struct ExportTable {
-    /// The snapshot to export.
-    pub table: Table,
+    /// What it is in the lake; its files are asked for when rows are wanted.
+    pub head: Head,
     /// What its rows are told apart by.
     pub key: Key,
     /// What a row is.
@@ -71,7 +71,7 @@ impl ExportTable {
     /// The columns of the key beside the one that a target has; none where no key is known to hold.
     fn key_beside(&self, present: &[String]) -> Vec<String> {
         let has = |key: &&[String]| {
-            let schema = self.table.schema();
+            let schema = self.head.schema();
             !key.is_empty() && key.iter().all(|column| schema.column_with_name(column).is_some())
         };
         match &self.key {
@@ -186,7 +186,7 @@ pub async fn compare_sqlite(path: &Path, engine: &Engine, tables: Vec<ExportTabl
         let mut found = sqlite::found(&path, &tables)?;
         let mut all = Vec::new();
         for table in &tables {
-            let mut found = found.remove(table.table.name()).unwrap_or_default();
+            let mut found = found.remove(table.head.name()).unwrap_or_default();
             found.lake = sqlite::contents(table, |slots| runtime.block_on(read(&engine, table, slots)))?;
             all.extend(compare::differences(table, &found));
         }
@@ -202,7 +202,7 @@ pub async fn compare_sqlite(path: &Path, engine: &Engine, tables: Vec<ExportTabl
 pub async fn compare_mysql(server: &Server, engine: &Engine, tables: Vec<ExportTable>) -> Result<Vec<Difference>> {
     let found = mysql::found(server, engine, &tables).await?;
     let differences =
-        tables.iter().filter_map(|table| Some(compare::differences(table, found.get(table.table.name())?)));
+        tables.iter().filter_map(|table| Some(compare::differences(table, found.get(table.head.name())?)));
     Ok(differences.flatten().collect())
 }
 
@@ -220,17 +220,17 @@ async fn read(engine: &Engine, table: &ExportTable, slots: &[Slot]) -> Result<Ve
 async fn stream(engine: &Engine, table: &ExportTable, slots: &[Slot]) -> Result<SendableRecordBatchStream> {
     // In one piece: several threads would mix up the order, and a database takes rows in more slowly than they are read.
     let session = engine.session_for(0);
-    let name = table.table.name();
-    session.register_table(name, Arc::new(LakeScan::of(&table.table)?))?;
+    let name = table.head.name();
+    session.register_table(name, Arc::new(LakeScan::of(&table.head.open().await?)?))?;
     let days: Vec<String> = slots.iter().flatten().map(|day| format!("date '{day}'")).collect();
-    let filter = if table.table.schema().column_with_name("dt").is_none() {
+    let filter = if table.head.schema().column_with_name("dt").is_none() {
         "true".to_owned()
     } else if days.is_empty() {
         "false".to_owned()
     } else {
         format!("dt in ({})", days.join(", "))
     };
-    let columns: Vec<String> = table.table.schema().fields().iter().map(|f| identifier(f.name())).collect();
+    let columns: Vec<String> = table.head.schema().fields().iter().map(|f| identifier(f.name())).collect();
     query_stream(&session, &format!("select {} from {name} where {filter}", columns.join(", "))).await
 }
 

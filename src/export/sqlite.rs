@@ -44,7 +44,7 @@ pub fn export(
     dictionary::create(&transaction)?;
     let mut exported = Vec::new();
     for table in tables {
-        let name = table.table.name();
+        let name = table.head.name();
         let done = export_table(&transaction, table, run, &read).with_context(|| format!("export {name}"))?;
         dictionary::write(&transaction, table).with_context(|| format!("describe {name}"))?;
         exported.extend(done);
@@ -69,14 +69,14 @@ fn export_table(
     run: &ExportRun,
     read: &impl Fn(&ExportTable, &[Slot]) -> Result<Vec<RecordBatch>>,
 ) -> Result<Option<Exported>> {
-    let name = table.table.name();
+    let name = table.head.name();
     let recreated = migrate(transaction, table)?;
     let known = recorded(transaction, name)?;
     let Changes { write: changed, gone } = changes(&table.slots, &table.forced, &known, recreated);
     if changed.is_empty() && gone.is_empty() {
         return Ok(None);
     }
-    let has_day = table.table.schema().column_with_name("dt").is_some();
+    let has_day = table.head.schema().column_with_name("dt").is_some();
     for text in changed.iter().map(|slot| slot_text(*slot)).chain(gone.iter().cloned()) {
         if has_day {
             transaction.execute(&format!("delete from {} where dt = ?1", identifier(name)), [&text])?;
@@ -106,7 +106,7 @@ fn export_table(
 
 /// Creates the table, adds columns it lacks, or makes it anew when its key or types changed (then `true`).
 fn migrate(transaction: &Transaction<'_>, table: &ExportTable) -> Result<bool> {
-    let name = table.table.name();
+    let name = table.head.name();
     let wanted = columns(table)?;
     let mut statement = transaction.prepare("select name, type, pk from pragma_table_info(?1) order by cid")?;
     let present: Vec<(String, String, u32)> =
@@ -134,7 +134,7 @@ fn migrate(transaction: &Transaction<'_>, table: &ExportTable) -> Result<bool> {
 
 /// The statement that creates a table. `SQLite` keeps its text, and with it what the columns mean.
 fn create(table: &ExportTable, columns: &[(String, String)], key: &[String]) -> String {
-    let name = identifier(table.table.name());
+    let name = identifier(table.head.name());
     let mut sql = format!("create table {name} (\n    -- {}\n", one_line(&table.description));
     for (at, (column, kind)) in columns.iter().enumerate() {
         // Above the column and not beside it: a column that is added later is put behind the last one, on its line.
@@ -152,7 +152,7 @@ fn create(table: &ExportTable, columns: &[(String, String)], key: &[String]) -> 
 
 /// The columns of a table with their declared types.
 fn columns(table: &ExportTable) -> Result<Vec<(String, String)>> {
-    table.table.schema().fields().iter().map(|field| Ok((field.name().clone(), declared(field)?))).collect()
+    table.head.schema().fields().iter().map(|field| Ok((field.name().clone(), declared(field)?))).collect()
 }
 
 /// The declared type of a column. Decimals have NUMERIC affinity so that they sort and add as numbers.
@@ -183,7 +183,7 @@ pub fn contents(
     table: &ExportTable,
     read: impl Fn(&[Slot]) -> Result<Vec<RecordBatch>>,
 ) -> Result<BTreeMap<String, Content>> {
-    let day = table.table.schema().index_of("dt").ok();
+    let day = table.head.schema().index_of("dt").ok();
     let slots: Vec<Slot> = table.slots.keys().copied().collect();
     let mut sums: BTreeMap<String, Checksum> = BTreeMap::new();
     for part in portions(&table.slots, &slots, PORTION_ROWS) {
@@ -210,12 +210,12 @@ fn insert(
     table: &ExportTable,
     batches: &[RecordBatch],
 ) -> Result<BTreeMap<String, Checksum>> {
-    let schema = table.table.schema();
+    let schema = table.head.schema();
     let columns: Vec<String> = schema.fields().iter().map(|f| identifier(f.name())).collect();
     let marks: Vec<String> = (1..=columns.len()).map(|i| format!("?{i}")).collect();
     let sql = format!(
         "insert into {} ({}) values ({})",
-        identifier(table.table.name()),
+        identifier(table.head.name()),
         columns.join(", "),
         marks.join(", ")
     );
@@ -246,10 +246,10 @@ impl ToSql for Value {
 
 /// Reads a partition back and compares it with what the lake holds; how many rows were read.
 fn verify(transaction: &Transaction<'_>, table: &ExportTable, slot: Slot, expected: Checksum) -> Result<u64> {
-    let schema = table.table.schema();
+    let schema = table.head.schema();
     let columns: Vec<String> = schema.fields().iter().map(|f| identifier(f.name())).collect();
     let filter = if schema.column_with_name("dt").is_some() { "where dt = ?1" } else { "where ?1 is not null" };
-    let sql = format!("select {} from {} {filter}", columns.join(", "), identifier(table.table.name()));
+    let sql = format!("select {} from {} {filter}", columns.join(", "), identifier(table.head.name()));
     let mut statement = transaction.prepare(&sql)?;
     let mut found = Checksum::default();
     let mut result = statement.query([slot_text(slot)])?;
@@ -308,7 +308,7 @@ fn record(
              values (?1, ?2, ?3, ?4, ?5, ?6, ?7, true, ?8)"
         ),
         params![
-            table.table.name(),
+            table.head.name(),
             slot_text(slot),
             i64::try_from(sum.rows)?,
             sum.hex(),

@@ -12,6 +12,8 @@ use arrow::array::{
 };
 use arrow::datatypes::{DataType, Field, Schema, SchemaRef};
 
+use crate::lake::TableSpec;
+
 /// The table that rejects of every source land in, partitioned by arrival date.
 pub const REJECT_TABLE: &str = "ods_reject";
 
@@ -53,6 +55,16 @@ pub fn reject_schema() -> SchemaRef {
         column("detail", DataType::Utf8, "what exactly was wrong, without personal data"),
         column("raw", DataType::Binary, "the line or row itself, its first 64 KiB"),
     ]))
+}
+
+/// What the table of rejects is.
+pub fn reject_spec() -> TableSpec {
+    TableSpec {
+        name: REJECT_TABLE.to_owned(),
+        schema: reject_schema(),
+        partitioned: true,
+        description: "Lines and rows that did not land, with their place and the reason".to_owned(),
+    }
 }
 
 /// Collects the rejects of one source's table into batches of [`reject_schema`] without `dt`.

@@ -10,6 +10,7 @@ use futures::{StreamExt, TryStreamExt};
 use object_store::path::Path;
 
 use super::log::{Log, RecordChange, Version, records_of, version_of};
+use super::table::Snapshot;
 use super::{CONCURRENT_TABLES, Lake, Table, records};
 use crate::error::Advice;
 
@@ -97,9 +98,14 @@ impl Lake {
     /// # Errors
     /// When the log cannot be read, or no longer has that version.
     pub async fn table_at(&self, name: &str, version: u64) -> Result<Table> {
+        if let Some(snapshot) = self.kept.snapshot(name, version) {
+            return Ok(Table::new(self, name, snapshot));
+        }
         let delta = self.builder(name)?.with_version(version).load().await;
         let delta = delta.with_context(|| format!("open the Delta table {name} at version {version}"))?;
-        Table::new(self.clone(), name, delta)
+        let snapshot = Snapshot::of(delta)?;
+        self.kept.keep_snapshot(name, version, snapshot.clone());
+        Ok(Table::new(self, name, snapshot))
     }
 
     /// The oldest version of a table that can still be put together.
@@ -116,7 +122,7 @@ impl Lake {
     /// When the log cannot be read, or no longer has that version.
     pub async fn records_at(&self, table: &str, version: u64) -> Result<BTreeMap<String, String>> {
         let read = records::read(&*self.store, &self.log(table).await?, version).await;
-        read.with_context(|| format!("read what is recorded of {table}"))
+        Ok(read.with_context(|| format!("read what is recorded of {table}"))?.records)
     }
 
     /// Where a table's log lies.

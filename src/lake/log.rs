@@ -13,6 +13,8 @@ use object_store::path::Path;
 use object_store::{ObjectStore, ObjectStoreExt};
 use serde::Deserialize;
 
+use super::head::Metadata;
+
 /// How many commits are fetched at once.
 pub const CONCURRENT_READS: usize = 16;
 
@@ -46,6 +48,8 @@ struct Line {
     domain_metadata: Option<DomainMetadata>,
     #[serde(rename = "commitInfo")]
     commit_info: Option<CommitInfo>,
+    #[serde(rename = "metaData")]
+    metadata: Option<Metadata>,
 }
 
 #[derive(Deserialize)]
@@ -158,6 +162,17 @@ pub fn records_of(text: &[u8]) -> Result<Vec<RecordChange>> {
         }
     }
     Ok(found)
+}
+
+/// What a commit says that the table is from then on, by its text.
+pub fn metadata_of(text: &[u8]) -> Result<Option<Metadata>> {
+    for line in lines(text, b"\"metaData\"") {
+        let line: Line = serde_json::from_slice(line).context("a metadata action in the log")?;
+        if line.metadata.is_some() {
+            return Ok(line.metadata);
+        }
+    }
+    Ok(None)
 }
 
 /// The lines of a commit that hold a word.

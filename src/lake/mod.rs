@@ -10,7 +10,9 @@ mod copy;
 mod durable;
 mod encoding;
 mod files;
+mod head;
 mod history;
+mod kept;
 mod log;
 mod order;
 mod records;
@@ -21,18 +23,23 @@ mod tests;
 mod vacuum;
 
 use std::collections::BTreeMap;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 
 use anyhow::{Context, Result, bail};
 use deltalake::DeltaTableBuilder;
 use futures::{StreamExt, TryStreamExt};
-use object_store::ObjectStore;
 use object_store::path::Path;
+use object_store::{ObjectStore, ObjectStoreExt};
 use url::Url;
+
+use self::head::About;
+use self::kept::Kept;
+use self::log::commit_path;
 
 pub use commit::{Commit, StagedFile};
 pub use compact::Compacted;
 pub use files::{EncodedFile, conform, encode_parquet, read_batches, read_batches_as, read_columns};
+pub use head::Head;
 pub use log::{RecordChange, Version};
 pub use order::sorted_by;
 pub use restore::Restoration;
@@ -42,20 +49,13 @@ pub use vacuum::{Retention, Vacuumed};
 /// Tables that are looked at at once.
 const CONCURRENT_TABLES: usize = 16;
 
-/// The layer whose records are kept once they are read: a run asks for them before, in and after its ingest.
-const KEPT_LAYER: &str = "ods_";
-
-/// Records by table, with the version that they are of.
-type Kept = BTreeMap<String, (u64, BTreeMap<String, String>)>;
-
 /// A warehouse's storage: a folder or an object-store URL. Cheap to clone.
 #[derive(Clone)]
 pub struct Lake {
     root: Url,
     store: Arc<dyn ObjectStore>,
     prefix: Path,
-    /// A version never changes, so that what was read of it need not be read again.
-    kept: Arc<Mutex<Kept>>,
+    kept: Kept,
     /// The run after which it is looked at; `None` is now.
     after: Option<Arc<str>>,
 }
@@ -87,7 +87,7 @@ impl Lake {
     /// When the URL's path is none of an object.
     pub fn over(root: Url, store: Arc<dyn ObjectStore>) -> Result<Self> {
         let prefix = Path::from_url_path(root.path()).with_context(|| format!("lake url `{root}`"))?;
-        Ok(Self { root, store, prefix, kept: Arc::default(), after: None })
+        Ok(Self { root, store, prefix, kept: Kept::default(), after: None })
     }
 
     /// The URL of the root, ending in `/`.
@@ -116,17 +116,31 @@ impl Lake {
     /// # Errors
     /// When the storage or the table's log cannot be read.
     pub async fn table(&self, name: &str) -> Result<Option<Table>> {
-        if let Some(run) = &self.after {
-            return match self.version_after(name, run).await? {
-                Some(version) => self.table_at(name, version).await.map(Some),
-                None => Ok(None),
-            };
+        match self.version(name).await? {
+            Some(version) => self.table_at(name, version).await.map(Some),
+            None => Ok(None),
         }
-        if !self.has_table(name).await? {
-            return Ok(None);
-        }
-        let delta = self.builder(name)?.load().await.with_context(|| format!("open the Delta table {name}"))?;
-        Table::new(self.clone(), name, delta).map(Some)
+    }
+
+    /// What a table is, without its files; `None` when there is no such table.
+    ///
+    /// # Errors
+    /// When the storage or the table's log cannot be read.
+    pub async fn head(&self, name: &str) -> Result<Option<Head>> {
+        let Some(version) = self.version(name).await? else { return Ok(None) };
+        let about = match self.kept.about(name, version) {
+            Some(about) => about,
+            None => self.pass(name, version).await?.0.with_context(|| format!("{name} has no columns"))?,
+        };
+        Ok(Some(Head { lake: self.clone(), name: name.to_owned(), version, about }))
+    }
+
+    /// Whether a table is there and as specified.
+    ///
+    /// # Errors
+    /// When the storage or the table's log cannot be read.
+    pub async fn has(&self, spec: &TableSpec) -> Result<bool> {
+        self.head(&spec.name).await?.map_or(Ok(false), |head| head.is(spec))
     }
 
     /// A table with at least the given columns: created when missing, its schema changed when it differs.
@@ -157,21 +171,37 @@ impl Lake {
     /// # Errors
     /// When the log cannot be read. A table that does not exist has no records.
     pub async fn records(&self, name: &str) -> Result<BTreeMap<String, String>> {
-        let log = self.log(name).await?;
-        let version = match &self.after {
-            Some(run) => self.version_after(name, run).await?,
-            None => log.newest(),
-        };
-        let Some(version) = version else { return Ok(BTreeMap::new()) };
-        if let Some((_, records)) = self.kept().get(name).filter(|(kept, _)| *kept == version) {
-            return Ok(records.clone());
+        let Some(version) = self.version(name).await? else { return Ok(BTreeMap::new()) };
+        match self.kept.records(name, version) {
+            Some(records) => Ok((*records).clone()),
+            None => Ok(self.pass(name, version).await?.1),
         }
-        let read = records::read(&*self.store, &log, version).await;
-        let read = read.with_context(|| format!("read what is recorded of {name}"))?;
-        if name.starts_with(KEPT_LAYER) {
-            self.kept().insert(name.to_owned(), (version, read.clone()));
+    }
+
+    /// What the log tells of a table besides its files, in one pass: what it is and what is recorded.
+    async fn pass(&self, name: &str, version: u64) -> Result<(Option<Arc<About>>, BTreeMap<String, String>)> {
+        let told = records::read(&*self.store, &self.log(name).await?, version).await;
+        let told = told.with_context(|| format!("read what is recorded of {name}"))?;
+        let about = told.metadata.as_ref().map(About::of).transpose();
+        let about = about.with_context(|| format!("the columns of {name}"))?.map(Arc::new);
+        self.kept.keep_pass(name, version, about.clone(), &told.records);
+        Ok((about, told.records))
+    }
+
+    /// A table's newest version, or the one it had when the lake is looked at.
+    async fn version(&self, name: &str) -> Result<Option<u64>> {
+        if let Some(run) = &self.after {
+            return self.version_after(name, run).await;
         }
-        Ok(read)
+        if let Some(known) = self.kept.newest(name) {
+            let next = commit_path(&self.log_folder(name), known + 1);
+            match self.store.head(&next).await {
+                Err(object_store::Error::NotFound { .. }) => return Ok(Some(known)),
+                looked => looked.with_context(|| format!("look for {next}"))?,
+            };
+        }
+        // What a write that was cut short left behind makes no table.
+        Ok(self.log(name).await?.newest())
     }
 
     /// The names of all tables of a layer, sorted.
@@ -193,17 +223,12 @@ impl Lake {
         there.try_filter_map(|name| async move { Ok(name) }).try_collect().await
     }
 
-    fn kept(&self) -> std::sync::MutexGuard<'_, Kept> {
-        self.kept.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
     /// Whether there is a table of this name; a listing, and cheaper than opening it.
     ///
     /// # Errors
     /// When the storage cannot be listed.
     pub async fn has_table(&self, name: &str) -> Result<bool> {
-        // What a write that was cut short left behind makes no table.
-        Ok(self.log(name).await?.newest().is_some())
+        Ok(self.version(name).await?.is_some())
     }
 
     fn builder(&self, name: &str) -> Result<DeltaTableBuilder> {

@@ -1,27 +1,38 @@
-//! Reads every domain metadata of a Delta table in one pass over its log, at its newest version or at an earlier one.
+//! Reads every domain metadata of a Delta table, and what the table is, in one pass over its log, at its newest version or
+//! at an earlier one.
 //!
 //! `deltalake` looks a single domain up by replaying the log each time; a warehouse asks for all days of a table at
-//! once. Format: the Delta protocol, actions `domainMetadata`, in JSON commits and (classic) Parquet checkpoints.
+//! once. Format: the Delta protocol, actions `domainMetadata` and `metaData`, in JSON commits and (classic) Parquet checkpoints.
 
 use std::collections::BTreeMap;
 
 use anyhow::{Context, Result};
-use arrow::array::{Array, AsArray};
+use arrow::array::{Array, AsArray, StringArray, StructArray};
 use futures::TryStreamExt;
 use object_store::{ObjectStore, ObjectStoreExt};
 use parquet::arrow::ProjectionMask;
 use parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
 
-use super::log::{Log, checkpoint_path, records_of};
+use super::head::Metadata;
+use super::log::{Log, checkpoint_path, metadata_of, records_of};
 
-/// The configuration at a version of every domain that is not removed.
+/// What a pass over a log tells of a version, besides the files.
+#[derive(Default)]
+pub struct Told {
+    /// The configuration of every domain that is not removed.
+    pub records: BTreeMap<String, String>,
+    /// What the table is.
+    pub metadata: Option<Metadata>,
+}
+
+/// What is recorded at a version, and what the table is.
 ///
 /// # Errors
 /// When the log cannot be read, or no longer has what that version is made of.
-pub async fn read(store: &dyn ObjectStore, log: &Log, version: u64) -> Result<BTreeMap<String, String>> {
+pub async fn read(store: &dyn ObjectStore, log: &Log, version: u64) -> Result<Told> {
     let pieces = log.pieces(version);
     let (checkpoint, commits) = pieces.with_context(|| format!("the log no longer has version {version}"))?;
-    let mut found = BTreeMap::new();
+    let mut found = Told::default();
     if let Some(version) = checkpoint {
         let path = checkpoint_path(log.folder(), version);
         let bytes = store.get(&path).await?.bytes().await?;
@@ -31,39 +42,52 @@ pub async fn read(store: &dyn ObjectStore, log: &Log, version: u64) -> Result<BT
     while let Some((_, text)) = texts.try_next().await? {
         for (domain, record) in records_of(&text)? {
             match record {
-                Some(record) => found.insert(domain, record),
-                None => found.remove(&domain),
+                Some(record) => found.records.insert(domain, record),
+                None => found.records.remove(&domain),
             };
         }
+        found.metadata = metadata_of(&text)?.or(found.metadata);
     }
     Ok(found)
 }
 
-fn read_checkpoint(bytes: bytes::Bytes, found: &mut BTreeMap<String, String>) -> Result<()> {
+fn read_checkpoint(bytes: bytes::Bytes, found: &mut Told) -> Result<()> {
     let builder = ParquetRecordBatchReaderBuilder::try_new(bytes)?;
-    if builder.schema().column_with_name("domainMetadata").is_none() {
-        return Ok(());
-    }
-    let mask = ProjectionMask::columns(builder.parquet_schema(), ["domainMetadata"]);
+    let mask = ProjectionMask::columns(builder.parquet_schema(), ["domainMetadata", "metaData"]);
     for batch in builder.with_projection(mask).build()? {
         let batch = batch?;
-        let Some(actions) = batch.column_by_name("domainMetadata").and_then(|c| c.as_struct_opt().cloned()) else {
+        let actions = |name| batch.column_by_name(name).and_then(|c| c.as_struct_opt());
+        if let Some(actions) = actions("metaData") {
+            found.metadata = metadata_in(actions).or(found.metadata.take());
+        }
+        let Some(actions) = actions("domainMetadata") else { continue };
+        let (Some(domains), Some(texts)) = (texts_in(actions, "domain"), texts_in(actions, "configuration")) else {
             continue;
         };
-        let (Some(domains), Some(texts)) = (actions.column_by_name("domain"), actions.column_by_name("configuration"))
-        else {
-            continue;
-        };
-        let (Some(domains), Some(texts)) = (domains.as_string_opt::<i32>(), texts.as_string_opt::<i32>()) else {
-            continue;
-        };
-        let removed = actions.column_by_name("removed").and_then(|c| c.as_boolean_opt().cloned());
+        let removed = actions.column_by_name("removed").and_then(|c| c.as_boolean_opt());
         for row in (0..actions.len()).filter(|row| actions.is_valid(*row) && domains.is_valid(*row)) {
-            let gone = removed.as_ref().is_some_and(|r| r.is_valid(row) && r.value(row));
+            let gone = removed.is_some_and(|r| r.is_valid(row) && r.value(row));
             if !gone {
-                found.insert(domains.value(row).to_owned(), texts.value(row).to_owned());
+                found.records.insert(domains.value(row).to_owned(), texts.value(row).to_owned());
             }
         }
     }
     Ok(())
+}
+
+/// The metadata action in a batch of a checkpoint, of which there is one.
+fn metadata_in(actions: &StructArray) -> Option<Metadata> {
+    let schemas = texts_in(actions, "schemaString")?;
+    let row = (0..actions.len()).find(|row| actions.is_valid(*row) && schemas.is_valid(*row))?;
+    let description = texts_in(actions, "description").filter(|texts| texts.is_valid(row));
+    let by = actions.column_by_name("partitionColumns")?.as_list_opt::<i32>()?.value(row);
+    Some(Metadata {
+        description: description.map(|texts| texts.value(row).to_owned()),
+        schema_string: schemas.value(row).to_owned(),
+        partition_columns: by.as_string_opt::<i32>()?.iter().flatten().map(str::to_owned).collect(),
+    })
+}
+
+fn texts_in<'a>(actions: &'a StructArray, field: &str) -> Option<&'a StringArray> {
+    actions.column_by_name(field)?.as_string_opt::<i32>()
 }

@@ -15,7 +15,7 @@ use object_store::{ObjectStoreExt, PutPayload};
 use serde::Deserialize;
 use uuid::Uuid;
 
-use super::Lake;
+use super::{Lake, head};
 use super::commit::{Commit, StagedFile, partition_folder, write_version};
 use super::files::EncodedFile;
 use super::log::checkpoint_path;
@@ -57,13 +57,31 @@ pub struct FileRef {
 pub struct Table {
     lake: Lake,
     name: String,
+    now: Snapshot,
+    /// The columns that it has, or will have with its next commit.
+    schema: SchemaRef,
+    pending: Option<TableSpec>,
+    /// Whether the columns that are pending have other names or types, and not only other comments.
+    retyped: bool,
+}
+
+/// A table at one of its versions, as `deltalake` has it, and its files.
+#[derive(Clone)]
+pub(super) struct Snapshot {
     delta: DeltaTable,
     schema: SchemaRef,
     partitioned: bool,
     files: Arc<Vec<FileRef>>,
-    pending: Option<TableSpec>,
-    /// Whether the columns that are pending have other names or types, and not only other comments.
-    retyped: bool,
+}
+
+impl Snapshot {
+    pub fn of(delta: DeltaTable) -> Result<Self> {
+        let state = delta.snapshot()?;
+        let schema: Schema = state.schema().as_ref().try_into_arrow()?;
+        let partitioned = !state.metadata().partition_columns().is_empty();
+        let files = Arc::new(list_files(state, partitioned)?);
+        Ok(Self { delta, schema: Arc::new(schema), partitioned, files })
+    }
 }
 
 #[derive(Deserialize)]
@@ -79,22 +97,9 @@ struct DayStat {
 }
 
 impl Table {
-    pub(super) fn new(lake: Lake, name: &str, delta: DeltaTable) -> Result<Self> {
-        let snapshot = delta.snapshot()?;
-        let schema: Schema = snapshot.schema().as_ref().try_into_arrow()?;
-        let partitioned = !snapshot.metadata().partition_columns().is_empty();
-        let files = list_files(snapshot, partitioned)?;
-        let schema = Arc::new(schema);
-        Ok(Self {
-            lake,
-            name: name.to_owned(),
-            delta,
-            schema,
-            partitioned,
-            files: Arc::new(files),
-            pending: None,
-            retyped: false,
-        })
+    pub(super) fn new(lake: &Lake, name: &str, now: Snapshot) -> Self {
+        let schema = Arc::clone(&now.schema);
+        Self { lake: lake.clone(), name: name.to_owned(), now, schema, pending: None, retyped: false }
     }
 
     pub(super) async fn create(lake: &Lake, spec: &TableSpec) -> Result<Self> {
@@ -108,8 +113,7 @@ impl Table {
         let log_store = lake.builder(&spec.name)?.build()?.log_store();
         let info = HashMap::from([("strataOperation".to_owned(), "create".into())]);
         write_version(lake, &spec.name, &*log_store, 0, actions, info).await?;
-        let delta = lake.builder(&spec.name)?.load().await?;
-        Self::new(lake.clone(), &spec.name, delta)
+        lake.table_at(&spec.name, 0).await
     }
 
     /// The table as it will be with other columns; its next commit changes the schema together with the rows.
@@ -118,10 +122,10 @@ impl Table {
     /// When the columns cannot be told to Delta, or the table would have to be laid out anew.
     pub(super) fn reshaped(mut self, spec: &TableSpec) -> Result<Self> {
         let wanted = kernel_schema(&spec.schema)?;
-        if self.delta.snapshot()?.schema().as_ref() == &wanted {
+        if self.now.delta.snapshot()?.schema().as_ref() == &wanted {
             return Ok(self);
         }
-        if spec.partitioned != self.partitioned {
+        if spec.partitioned != self.now.partitioned {
             bail!("{} cannot change between one folder a day and many days a file", self.name);
         }
         let schema: Schema = (&wanted).try_into_arrow()?;
@@ -154,27 +158,27 @@ impl Table {
     /// What has to be said in the log for the columns that are to come.
     pub(super) fn schema_actions(&self) -> Result<Vec<Action>> {
         let Some(spec) = &self.pending else { return Ok(Vec::new()) };
-        let metadata = self.delta.snapshot()?.metadata().clone();
+        let metadata = self.now.delta.snapshot()?.metadata().clone();
         let metadata =
             metadata.with_schema(&kernel_schema(&spec.schema)?)?.with_description(spec.description.clone())?;
         Ok(vec![protocol(&spec.schema)?, Action::Metadata(metadata)])
     }
 
     pub(super) fn log_store(&self) -> LogStoreRef {
-        self.delta.log_store()
+        self.now.delta.log_store()
     }
 
     /// Moves the snapshot to a version that was just written, and writes the checkpoint that may be due.
     pub(super) async fn advance(&mut self, version: u64) -> Result<()> {
-        self.delta.update_state().await.with_context(|| format!("open {} at version {version}", self.name))?;
-        let state = self.delta.snapshot()?;
-        let schema: Schema = state.schema().as_ref().try_into_arrow()?;
-        self.files = Arc::new(list_files(state, self.partitioned)?);
-        self.schema = Arc::new(schema);
+        let mut delta = self.now.delta.clone();
+        delta.update_state().await.with_context(|| format!("open {} at version {version}", self.name))?;
+        self.now = Snapshot::of(delta)?;
+        self.lake.kept.keep_snapshot(&self.name, version, self.now.clone());
+        self.schema = Arc::clone(&self.now.schema);
         self.pending = None;
         self.retyped = false;
         if version.is_multiple_of(CHECKPOINT_INTERVAL) {
-            let checkpoint = deltalake::checkpoints::create_checkpoint(&self.delta, None).await;
+            let checkpoint = deltalake::checkpoints::create_checkpoint(&self.now.delta, None).await;
             checkpoint.with_context(|| format!("write a checkpoint of {}", self.name))?;
             let folder = self.lake.log_folder(&self.name);
             let files = [checkpoint_path(&folder, version), folder.join("_last_checkpoint")];
@@ -195,24 +199,23 @@ impl Table {
 
     /// One sentence of what a row is, as the lake has it.
     pub fn description(&self) -> String {
-        let snapshot = self.delta.snapshot().ok();
+        let snapshot = self.now.delta.snapshot().ok();
         snapshot.and_then(|snapshot| snapshot.metadata().description().map(str::to_owned)).unwrap_or_default()
     }
 
     /// What its columns mean, by name, as the lake has it.
     pub fn comments(&self) -> BTreeMap<String, String> {
-        let comment = |field: &Arc<Field>| Some((field.name().clone(), field.metadata().get("comment")?.clone()));
-        self.schema.fields().iter().filter_map(comment).collect()
+        head::comments(&self.schema)
     }
 
     /// Whether each day has a folder of its own (`dt` is then no column of the files).
     pub fn partitioned(&self) -> bool {
-        self.partitioned
+        self.now.partitioned
     }
 
     /// The columns that its files hold: all but `dt` where each day has a folder.
     pub fn file_schema(&self) -> SchemaRef {
-        if !self.partitioned {
+        if !self.now.partitioned {
             return Arc::clone(&self.schema);
         }
         let fields: Vec<_> = self.schema.fields().iter().filter(|f| f.name() != "dt").cloned().collect();
@@ -221,7 +224,7 @@ impl Table {
 
     /// Its files, in the order of their paths.
     pub fn files(&self) -> &[FileRef] {
-        &self.files
+        &self.now.files
     }
 
     /// Its files as a commit could add them again.
@@ -230,10 +233,10 @@ impl Table {
     /// When the snapshot was not loaded, which cannot be.
     pub(super) fn staged(&self) -> Result<Vec<StagedFile>> {
         let mut stats: BTreeMap<String, String> = BTreeMap::new();
-        for view in self.delta.snapshot()?.log_data().iter() {
+        for view in self.now.delta.snapshot()?.log_data().iter() {
             stats.extend(view.stats().map(|text| (view.path().into_owned(), text)));
         }
-        let staged = self.files.iter().map(|file| StagedFile {
+        let staged = self.now.files.iter().map(|file| StagedFile {
             path: file.path.clone(),
             slot: file.slot,
             size: file.size,
@@ -251,12 +254,12 @@ impl Table {
     /// What it is, for another table to become like it.
     pub(super) fn spec(&self) -> TableSpec {
         let (schema, description) = (Arc::clone(&self.schema), self.description());
-        TableSpec { name: self.name.clone(), schema, partitioned: self.partitioned, description }
+        TableSpec { name: self.name.clone(), schema, partitioned: self.now.partitioned, description }
     }
 
     /// The version of the snapshot.
     pub fn version(&self) -> u64 {
-        self.delta.version().unwrap_or_default()
+        self.now.delta.version().unwrap_or_default()
     }
 
     /// Where a file of the table lies in the lake's object store.
@@ -279,7 +282,7 @@ impl Table {
     /// When the storage cannot be written.
     pub async fn put(&self, slot: Slot, file: EncodedFile, run: &str) -> Result<StagedFile> {
         let name = format!("{run}-{}.zstd.parquet", Uuid::new_v4().simple());
-        let path = if self.partitioned { format!("{}/{name}", partition_folder(slot)) } else { name };
+        let path = if self.now.partitioned { format!("{}/{name}", partition_folder(slot)) } else { name };
         let size = file.bytes.len() as u64;
         let target = self.object_path(&path);
         let put = self.lake.store().put(&target, PutPayload::from_bytes(file.bytes)).await;
@@ -296,7 +299,7 @@ impl Table {
     }
 }
 
-fn kernel_schema(schema: &Schema) -> Result<StructType> {
+pub(super) fn kernel_schema(schema: &Schema) -> Result<StructType> {
     let plain: Vec<Field> = schema
         .fields()
         .iter()

@@ -16,7 +16,7 @@ use crate::export::{
     Aftermath, Difference, ExportRun, ExportTable, Exported, Key, Unlike, compare_mysql, compare_sqlite, to_mysql,
     to_sqlite,
 };
-use crate::lake::Table;
+use crate::lake::Head;
 use crate::model::Model;
 use crate::mysql::Server;
 use crate::plan::TableState;
@@ -147,13 +147,13 @@ impl Exports<'_> {
         let mut tables = Vec::new();
         let wanted = |m: &&Model| m.export.iter().any(|e| e == name) && self.selected.contains(&m.name);
         let models: Vec<&Model> = self.project.models.iter().filter(wanted).collect();
-        let opened: Vec<(&Model, Option<Table>)> = futures::stream::iter(models)
-            .map(|model| async move { anyhow::Ok((model, self.project.lake.table(&model.name).await?)) })
+        let known: Vec<(&Model, Option<Head>)> = futures::stream::iter(models)
+            .map(|model| async move { anyhow::Ok((model, self.project.lake.head(&model.name).await?)) })
             .buffered(CONCURRENT_TABLES)
             .try_collect()
             .await?;
-        for (model, table) in opened {
-            let Some(table) = table else { continue };
+        for (model, head) in known {
+            let Some(head) = head else { continue };
             // A dashboard asks by the day: rows on no day stay in the lake.
             let has_place = |slot: &Slot| slot.is_some() || !model.is_partitioned();
             let state = self.recorded.states.get(&model.name);
@@ -164,10 +164,10 @@ impl Exports<'_> {
                     (Key::Grain(model.grain.clone()), model.description.clone(), comments_of(model))
                 }
                 // What is published is an earlier model's, and so is what it means.
-                _ => (Key::Earlier(model.grain.clone()), table.description(), table.comments()),
+                _ => (Key::Earlier(model.grain.clone()), head.description().to_owned(), head.comments()),
             };
             let forced = forced.and_then(|tables| tables.get(&model.name)).cloned().unwrap_or_default();
-            tables.push(ExportTable { table, key, description, comments, slots, forced });
+            tables.push(ExportTable { head, key, description, comments, slots, forced });
         }
         Ok(tables)
     }

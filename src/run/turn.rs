@@ -13,7 +13,7 @@ use crate::check::{Check, Rule, Severity};
 use crate::date::Slot;
 use crate::engine::Calendar;
 use crate::lake::{FileRef, Table};
-use crate::model::{CheckKind, Layer, Model, Span};
+use crate::model::{CheckKind, Layer, Model, Read, Span};
 use crate::plan::{Fingerprint, Reason, SlotState, States, TableState, fingerprint, stale};
 use crate::transform::{Input, Publisher, Recipe, Staged, Workshop, publish};
 
@@ -74,7 +74,7 @@ pub async fn take(mut turn: Turn) -> Result<Built> {
     let since = Instant::now();
     let recipe = recipe(&turn.model);
     let calendar = turn.project.calendar(&turn.states);
-    let inputs = turn.inputs(None, true);
+    let inputs = turn.shapes();
     let mut table = turn.workshop.table_of(&recipe, &inputs, &calendar).await?;
     turn.tables.insert(recipe.name.clone(), table.clone());
     let mut report = ModelReport::new(&recipe.name);
@@ -99,6 +99,13 @@ impl Turn {
             inputs.push(Input { name: read.table.clone(), table: table.clone(), files });
         }
         inputs
+    }
+
+    /// The tables that are read, without rows.
+    fn shapes(&self) -> Vec<Input> {
+        let table = |read: &Read| Some((read.table.clone(), self.tables.get(&read.table)?.clone()));
+        let tables = self.model.dependencies.iter().filter_map(table);
+        tables.map(|(name, table)| Input { name, table, files: Vec::new() }).collect()
     }
 
     async fn build_days(

@@ -22,7 +22,7 @@ const PORTION_ROWS: u64 = 200_000;
 /// What the target and the lake have of some tables, and what is recorded there.
 pub async fn found(server: &Server, engine: &Engine, tables: &[ExportTable]) -> Result<BTreeMap<String, Found>> {
     let mut session = server.connect().await?;
-    let names: Vec<String> = tables.iter().map(|table| table.table.name().to_owned()).collect();
+    let names: Vec<String> = tables.iter().map(|table| table.head.name().to_owned()).collect();
     let there = present(&mut session, &names).await?;
     let has_metadata = !present(&mut session, &[METADATA_TABLE.to_owned()]).await?.is_empty();
     // All that follows is seen as of one moment.
@@ -30,11 +30,11 @@ pub async fn found(server: &Server, engine: &Engine, tables: &[ExportTable]) -> 
     let mut records = if has_metadata { told(&mut session).await? } else { BTreeMap::new() };
     let mut all = BTreeMap::new();
     for table in tables {
-        let name = table.table.name();
+        let name = table.head.name();
         let mut found = Found { recorded: records.remove(name).unwrap_or_default(), ..Found::default() };
         let wanted = Wanted::of(table, there.get(name), &LongTexts::new())?;
         found.columns = there.get(name).map(|have| misfits(&wanted, have)).unwrap_or_default();
-        let fields = table.table.schema().fields();
+        let fields = table.head.schema().fields();
         let has = |column: &str| there.get(name).is_some_and(|table| table.column(column).is_some());
         // A table that lacks a column has nothing as it should be.
         if fields.iter().all(|field| has(field.name())) {
@@ -81,7 +81,7 @@ async fn told(session: &mut Session) -> Result<BTreeMap<String, BTreeMap<String,
 /// Rows and checksum of every partition in the lake.
 async fn contents(engine: &Engine, table: &ExportTable) -> Result<BTreeMap<String, Content>> {
     let slots: Vec<_> = table.slots.keys().copied().collect();
-    let limits = vec![Limit::default(); table.table.schema().fields().len()];
+    let limits = vec![Limit::default(); table.head.schema().fields().len()];
     let mut sums: BTreeMap<String, Sum> = BTreeMap::new();
     let (mut line, mut canonical) = (Vec::new(), Vec::new());
     for part in portions(&table.slots, &slots, PORTION_ROWS) {

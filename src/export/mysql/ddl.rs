@@ -129,8 +129,8 @@ impl Wanted {
     /// # Errors
     /// When a column has no counterpart in MySQL.
     pub fn of(table: &ExportTable, present: Option<&Present>, long: &LongTexts) -> Result<Self> {
-        let name = table.table.name();
-        let schema = table.table.schema();
+        let name = table.head.name();
+        let schema = table.head.schema();
         let key = table.key_beside(present.map_or(&[], |present| &present.key));
         let fields: Vec<(&Field, bool)> =
             schema.fields().iter().map(|f| (f.as_ref(), key.contains(f.name()))).collect();

@@ -177,7 +177,7 @@ async fn write(job: &Job<'_>, hindsight: &mut Hindsight, target: &mut Target) ->
     }
     target.create_metadata().await?;
     target.finish_renames().await?;
-    let names: Vec<&str> = job.tables.iter().map(|table| table.table.name()).collect();
+    let names: Vec<&str> = job.tables.iter().map(|table| table.head.name()).collect();
     let stuck = target.drop_leftovers(&names).await?;
     let plan = plan(target, job.tables, &hindsight.long).await?;
     for (name, why) in &stuck {

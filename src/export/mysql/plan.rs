@@ -42,7 +42,7 @@ impl Work {
 
     /// Its columns as a checksum sees them.
     pub fn summed(&self) -> Vec<Summed<'_>> {
-        let fields = self.table.table.schema().fields().iter().zip(&self.kinds);
+        let fields = self.table.head.schema().fields().iter().zip(&self.kinds);
         fields.map(|(field, kind)| Summed { field, kind, in_key: self.wanted.key.contains(field.name()) }).collect()
     }
 
@@ -63,13 +63,13 @@ impl Work {
 /// # Errors
 /// When the target cannot be asked, a table cannot be migrated, or one of its name is there that no export made.
 pub async fn plan(target: &mut Target, tables: &[Arc<ExportTable>], long: &LongTexts) -> Result<Vec<Work>> {
-    let names: Vec<String> = tables.iter().map(|table| table.table.name().to_owned()).collect();
+    let names: Vec<String> = tables.iter().map(|table| table.head.name().to_owned()).collect();
     let there = present(&mut target.session, &names).await?;
     let records = recorded(&mut target.session).await?;
     let described = described(&mut target.session).await?;
     let none = BTreeMap::new();
     let plan = tables.iter().map(|table| {
-        let name = table.table.name();
+        let name = table.head.name();
         let work = || -> Result<Work> {
             if there.contains_key(name) && !records.contains_key(name) && !described.contains(name) {
                 return foreign(name);

@@ -61,7 +61,7 @@ pub async fn replace(job: &Job<'_>, hindsight: &mut Hindsight, target: &mut Targ
 }
 
 fn has_day(work: &Work) -> bool {
-    work.table.table.schema().column_with_name("dt").is_some()
+    work.table.head.schema().column_with_name("dt").is_some()
 }
 
 /// Writes the partitions of a table a portion at a time; while one is written, the server counts and sums the one before.

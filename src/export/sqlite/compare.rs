@@ -14,7 +14,7 @@ use crate::export::{ExportTable, METADATA_TABLE, identifier};
 /// Rows, checksums and recorded versions of some tables, all of one moment; without what the lake has.
 pub fn found(path: &Path, tables: &[ExportTable]) -> Result<BTreeMap<String, Found>> {
     let mut all: BTreeMap<String, Found> =
-        tables.iter().map(|table| (table.table.name().to_owned(), Found::default())).collect();
+        tables.iter().map(|table| (table.head.name().to_owned(), Found::default())).collect();
     if !path.is_file() {
         return Ok(all);
     }
@@ -28,7 +28,7 @@ pub fn found(path: &Path, tables: &[ExportTable]) -> Result<BTreeMap<String, Fou
     };
     let has_metadata = has(METADATA_TABLE)?;
     for table in tables {
-        let name = table.table.name();
+        let name = table.head.name();
         let Some(found) = all.get_mut(name) else { continue };
         if has_metadata {
             found.recorded = told(&transaction, name)?;
@@ -56,14 +56,14 @@ fn told(connection: &Connection, name: &str) -> Result<BTreeMap<String, Told>> {
 fn has_columns(connection: &Connection, table: &ExportTable) -> Result<bool> {
     let mut statement = connection.prepare("select name from pragma_table_info(?1)")?;
     let present: Vec<String> =
-        statement.query_map([table.table.name()], |row| row.get(0))?.collect::<Result<_, _>>()?;
+        statement.query_map([table.head.name()], |row| row.get(0))?.collect::<Result<_, _>>()?;
     Ok(columns(table)?.iter().all(|(column, _)| present.contains(column)))
 }
 
 fn content_of(connection: &Connection, table: &ExportTable) -> Result<BTreeMap<String, Content>> {
-    let schema = table.table.schema();
+    let schema = table.head.schema();
     let names: Vec<String> = schema.fields().iter().map(|f| identifier(f.name())).collect();
-    let sql = format!("select {} from {}", names.join(", "), identifier(table.table.name()));
+    let sql = format!("select {} from {}", names.join(", "), identifier(table.head.name()));
     let day = schema.index_of("dt").ok();
     let mut sums: BTreeMap<String, Checksum> = BTreeMap::new();
     let mut statement = connection.prepare(&sql)?;

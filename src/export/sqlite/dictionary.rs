@@ -24,7 +24,7 @@ pub fn create(transaction: &Transaction<'_>) -> Result<()> {
 
 /// Brings the entries of a table to what its model says now.
 pub fn write(transaction: &Transaction<'_>, table: &ExportTable) -> Result<()> {
-    let name = table.table.name();
+    let name = table.head.name();
     let about = one_line(&table.description);
     let known: Option<String> = transaction
         .query_row(&format!("select comment from {TABLES_TABLE} where table_name = ?1"), [name], |row| row.get(0))

@@ -51,7 +51,7 @@ use self::rejects::reason_names;
 pub use self::replay::replay_logs;
 use self::work::{Done, Work};
 use super::books::LakeBooks;
-use super::rejects::{REJECT_TABLE, reject_schema};
+use super::rejects::reject_spec;
 use super::replay::finish as finish_replay;
 use crate::config::source::LogSource;
 use crate::date::{BizDate, Slot, Zone};
@@ -130,8 +130,8 @@ pub async fn ingest_logs(job: &LogsIngest<'_>) -> Result<IngestOutcome> {
 async fn ingest_with(job: &LogsIngest<'_>, sizes: Sizes) -> Result<IngestOutcome> {
     let table = &job.source.table;
     let records = job.lake.records(table).await?;
-    let events = job.lake.ensure_table(&events_spec(job), job.now_ms).await?;
-    let rejects = job.lake.ensure_table(&rejects_spec(), job.now_ms).await?;
+    let specs = (events_spec(job), reject_spec());
+    let is_ready = job.lake.has(&specs.0).await? && job.lake.has(&specs.1).await?;
     finish_replay(job.lake, table, &records, job.now_ms).await?;
     let Look { files, plan } = look(job, &records).await?;
     let mut outcome = IngestOutcome { files_seen: files.len(), files_new: plan.files.len(), ..Default::default() };
@@ -141,11 +141,14 @@ async fn ingest_with(job: &LogsIngest<'_>, sizes: Sizes) -> Result<IngestOutcome
     let total = plan.files.iter().map(|planned| planned.file.size).sum();
     job.reporter.report(Event::StepStarted { step: step.clone(), total });
     plan.warnings.iter().for_each(|warning| job.reporter.report(Event::Warning(warning.clone())));
-    if plan.files.is_empty() && plan.gone.is_empty() {
-        let line =
-            if files.is_empty() { format!("`{}` is empty", job.root.display()) } else { "nothing new".to_owned() };
-        job.reporter.report(Event::StepFinished { step, line });
-        return Ok(outcome);
+    let is_idle = plan.files.is_empty() && plan.gone.is_empty();
+    if is_idle && is_ready {
+        return Ok(nothing_new(job, step, outcome));
+    }
+    let events = job.lake.ensure_table(&specs.0, job.now_ms).await?;
+    let rejects = job.lake.ensure_table(&specs.1, job.now_ms).await?;
+    if is_idle {
+        return Ok(nothing_new(job, step, outcome));
     }
     let event = &job.source.event;
     let reasons = reason_names(&event.kind, &event.time);
@@ -158,6 +161,16 @@ async fn ingest_with(job: &LogsIngest<'_>, sizes: Sizes) -> Result<IngestOutcome
     }?;
     job.reporter.report(Event::StepFinished { step, line: summary(&outcome) });
     Ok(outcome)
+}
+
+/// The end of an ingest that found nothing to take.
+fn nothing_new(job: &LogsIngest<'_>, step: String, outcome: IngestOutcome) -> IngestOutcome {
+    let line = match outcome.files_seen {
+        0 => format!("`{}` is empty", job.root.display()),
+        _ => "nothing new".to_owned(),
+    };
+    job.reporter.report(Event::StepFinished { step, line });
+    outcome
 }
 
 /// Reads, decodes and lands the planned files on threads of their own.
@@ -247,15 +260,6 @@ fn events_spec(job: &LogsIngest<'_>) -> TableSpec {
         schema: events_schema(job.source),
         partitioned: true,
         description: format!("Events of the log {}, as they came, each on the day it happened", job.name),
-    }
-}
-
-fn rejects_spec() -> TableSpec {
-    TableSpec {
-        name: REJECT_TABLE.to_owned(),
-        schema: reject_schema(),
-        partitioned: true,
-        description: "Lines and rows that did not land, with their place and the reason".to_owned(),
     }
 }
 

@@ -26,9 +26,9 @@ use super::record::{
 };
 use super::rejects::batch_schema;
 use super::work::Rows;
-use super::{LogsIngest, events_spec, rejects_spec};
+use super::{LogsIngest, events_spec};
 use crate::date::BizDate;
-use crate::ingest::rejects::REJECT_TABLE;
+use crate::ingest::rejects::{REJECT_TABLE, reject_spec};
 use crate::ingest::replay::{self, Exchange, REPLAY, Replayed, Wanted};
 use crate::lake::{Commit, FileRef, StagedFile, Table, encode_parquet, read_batches_as, read_columns};
 
@@ -51,7 +51,7 @@ pub async fn replay_logs(job: &LogsIngest<'_>, wanted: &Wanted) -> Result<Replay
     if !wanted.dry_run {
         replay::finish(job.lake, name, &records, job.now_ms).await?;
         events = job.lake.ensure_table(&events_spec(job), job.now_ms).await?;
-        rejects = job.lake.ensure_table(&rejects_spec(), job.now_ms).await?;
+        rejects = job.lake.ensure_table(&reject_spec(), job.now_ms).await?;
     }
     let replay = Replay {
         job,

@@ -29,7 +29,6 @@ use crate::lake::{StagedFile, Table};
 pub struct Batch<'a> {
     job: &'a OrdersIngest<'a>,
     layout: &'a Layout,
-    table: Table,
     files: Vec<InputFile>,
     records: BTreeMap<String, String>,
     known: BTreeMap<String, FileRecord>,
@@ -72,12 +71,11 @@ impl<'a> Batch<'a> {
     pub fn new(
         job: &'a OrdersIngest<'a>,
         layout: &'a Layout,
-        table: Table,
         files: Vec<InputFile>,
         records: BTreeMap<String, String>,
     ) -> Result<Self> {
         let known = record::files(&records).with_context(|| layout.table.clone())?;
-        Ok(Self { job, layout, table, files, records, known, again: false })
+        Ok(Self { job, layout, files, records, known, again: false })
     }
 
     /// The batch, in which files are read again although they are what they were: each takes its own place.
@@ -95,12 +93,30 @@ impl<'a> Batch<'a> {
         self.files.iter().filter(|file| !is_unchanged(file, self.known.get(&file.relative))).map(|f| f.size).sum()
     }
 
-    /// Reads what is new and stages its rows.
+    /// Whether there is nothing to read, and nothing else to do.
+    pub fn is_idle(&self) -> bool {
+        let is_known = |file: &InputFile| is_unchanged(file, self.known.get(&file.relative));
+        !self.again && self.files.iter().all(is_known) && orphans(&self.known).is_empty()
+    }
+
+    /// What came of a table with nothing to do.
+    pub fn untouched(&self) -> TableOutcome {
+        let last_arrival = self.known.values().map(|record| record.arrival).max();
+        TableOutcome { table: self.layout.table.clone(), last_arrival, ..TableOutcome::default() }
+    }
+
+    /// Reads what is new and stages its rows for the table.
     ///
     /// # Errors
     /// When the lake cannot be written. What is wrong with a file is in the result.
-    pub fn prepare(self, rejects: &Table, meter: &Meter<'_>, runtime: &Handle) -> Result<Prepared<'a>> {
-        let Self { job, layout, table, files, records, known, again } = self;
+    pub fn prepare(
+        self,
+        table: Table,
+        rejects: &Table,
+        meter: &Meter<'_>,
+        runtime: &Handle,
+    ) -> Result<Prepared<'a>> {
+        let Self { job, layout, files, records, known, again } = self;
         let mut taking = Taking {
             job,
             layout,
@@ -162,6 +178,17 @@ pub fn empty_snapshot(nothing: &str, tally: &Tally, findings: &Findings) -> Stri
 /// Whether a file has the size and the time that are recorded.
 pub fn is_unchanged(file: &InputFile, record: Option<&FileRecord>) -> bool {
     record.is_some_and(|record| record.size == file.size && record.mtime_ms == file.mtime_ms)
+}
+
+/// Copies whose original is gone, is a copy itself, or differs by now.
+fn orphans(known: &BTreeMap<String, FileRecord>) -> Vec<String> {
+    let stands = |copy: &FileRecord, original: &FileRecord| {
+        original.same_as.is_none() && original.hash == copy.hash && original.arrival == copy.arrival
+    };
+    let lost = |copy: &&FileRecord| {
+        copy.same_as.as_ref().is_some_and(|path| !known.get(path).is_some_and(|o| stands(copy, o)))
+    };
+    known.values().filter(lost).map(|record| record.path.clone()).collect()
 }
 
 /// What a file is, compared with what is known.
@@ -232,7 +259,7 @@ impl<'b> Taking<'b> {
             self.take(file)?;
         }
         // Copies whose original says something else now speak for themselves.
-        for path in self.orphans() {
+        for path in orphans(&self.known) {
             self.known.remove(&path);
             self.changed.insert(path.clone());
             if let Some(file) = files.iter().find(|file| file.relative == path) {
@@ -370,17 +397,6 @@ impl<'b> Taking<'b> {
                 self.changed.insert(record.path.clone());
             }
         }
-    }
-
-    /// Copies whose original is gone, is a copy itself, or differs by now.
-    fn orphans(&self) -> Vec<String> {
-        let stands = |copy: &FileRecord, original: &FileRecord| {
-            original.same_as.is_none() && original.hash == copy.hash && original.arrival == copy.arrival
-        };
-        let lost = |copy: &&FileRecord| {
-            copy.same_as.as_ref().is_some_and(|path| !self.known.get(path).is_some_and(|o| stands(copy, o)))
-        };
-        self.known.values().filter(lost).map(|record| record.path.clone()).collect()
     }
 
     fn know_as_copy(&mut self, file: &InputFile, original: &str) {

@@ -50,7 +50,7 @@ pub use self::replay::replay_orders;
 pub use self::tally::{Amount, MoneySum, Tally};
 use super::books::{FileBooks, LakeBooks};
 use super::files::{InputFile, list_files};
-use super::rejects::{REJECT_TABLE, reject_schema};
+use super::rejects::reject_spec;
 use super::replay::finish as finish_replay;
 use crate::config::Reading;
 use crate::config::source::{SourceTable, TableSource};
@@ -187,44 +187,50 @@ pub async fn ingest_orders(job: &OrdersIngest<'_>) -> Result<OrdersOutcome> {
 async fn ingest_folder(job: &OrdersIngest<'_>, root: &Path) -> Result<OrdersOutcome> {
     let layouts = job.source.tables.iter().map(Layout::new).collect::<Result<Vec<_>>>()?;
     let mut files = by_table(job, root, &layouts)?;
-    let mut batches = Vec::with_capacity(layouts.len());
+    let (mut batches, mut outcome) = (Vec::with_capacity(layouts.len()), OrdersOutcome::default());
     for layout in &layouts {
-        let table = ensure(job, layout).await?;
         let records = job.lake.records(&layout.table).await?;
         finish_replay(job.lake, &layout.table, &records, job.now_ms).await?;
-        batches.push(Batch::new(job, layout, table, files.remove(&layout.name).unwrap_or_default(), records)?);
+        let batch = Batch::new(job, layout, files.remove(&layout.name).unwrap_or_default(), records)?;
+        let (spec, is_ready) = ready(job, layout).await?;
+        if is_ready && batch.is_idle() {
+            outcome.tables.push(batch.untouched());
+        } else {
+            batches.push((batch, job.lake.ensure_table(&spec, job.now_ms).await?));
+        }
     }
-    let rejects = ensure_rejects(job).await?;
     let step = format!("ingest {}", job.name);
-    let total = batches.iter().map(Batch::bytes_to_read).sum();
+    let total = batches.iter().map(|(batch, _)| batch.bytes_to_read()).sum();
     job.reporter.report(Event::StepStarted { step: step.clone(), total });
     let meter = Meter::new(job.reporter, &step);
-    let mut outcome = OrdersOutcome::default();
-    for (layout, prepared) in prepare(batches, &rejects, &meter, job.threads) {
-        outcome.take(job, layout, prepared).await;
+    if !batches.is_empty() || !job.lake.has(&reject_spec()).await? {
+        let rejects = ensure_rejects(job).await?;
+        for (layout, prepared) in prepare(batches, &rejects, &meter, job.threads) {
+            outcome.take(job, layout, prepared).await;
+        }
     }
+    outcome.tables.sort_by_key(|done| layouts.iter().position(|layout| layout.table == done.table));
     job.reporter.report(Event::StepFinished { step, line: summary(&outcome, "file") });
     Ok(outcome)
 }
 
 /// The ODS table of a layout; what was taken up from a database besides stays.
 async fn ensure(job: &OrdersIngest<'_>, layout: &Layout) -> Result<Table> {
-    let Some(known) = job.lake.table(&layout.table).await? else {
-        return job.lake.ensure_table(&spec_of(layout), job.now_ms).await;
-    };
+    let (spec, _) = ready(job, layout).await?;
+    job.lake.ensure_table(&spec, job.now_ms).await
+}
+
+/// What the ODS table of a layout is to be, and whether it is that.
+async fn ready(job: &OrdersIngest<'_>, layout: &Layout) -> Result<(TableSpec, bool)> {
+    let Some(known) = job.lake.head(&layout.table).await? else { return Ok((spec_of(layout), false)) };
     let extras = layout.extras_of(known.schema());
     let spec = if extras.is_empty() { spec_of(layout) } else { spec_of(&layout.clone().with_extras(extras)) };
-    known.evolved(&spec, job.now_ms).await
+    let is_ready = known.is(&spec)?;
+    Ok((spec, is_ready))
 }
 
 async fn ensure_rejects(job: &OrdersIngest<'_>) -> Result<Table> {
-    let rejects = TableSpec {
-        name: REJECT_TABLE.to_owned(),
-        schema: reject_schema(),
-        partitioned: true,
-        description: "Lines and rows that did not land, with their place and the reason".to_owned(),
-    };
-    job.lake.ensure_table(&rejects, job.now_ms).await
+    job.lake.ensure_table(&reject_spec(), job.now_ms).await
 }
 
 /// The ODS table of a declared table and its columns.
@@ -271,7 +277,7 @@ fn by_table(job: &OrdersIngest<'_>, root: &Path, layouts: &[Layout]) -> Result<B
 
 /// Reads the batches side by side, without committing any of them; the results are in the order of the batches.
 fn prepare<'a>(
-    batches: Vec<Batch<'a>>,
+    batches: Vec<(Batch<'a>, Table)>,
     rejects: &Table,
     meter: &Meter<'_>,
     threads: usize,
@@ -283,9 +289,9 @@ fn prepare<'a>(
         let mut done = Vec::new();
         loop {
             let next = queue.lock().unwrap_or_else(PoisonError::into_inner).next();
-            let Some((at, batch)) = next else { return done };
+            let Some((at, (batch, table))) = next else { return done };
             let layout = batch.layout();
-            done.push((at, (layout, batch.prepare(rejects, meter, &runtime))));
+            done.push((at, (layout, batch.prepare(table, rejects, meter, &runtime))));
         }
     };
     let all = || {

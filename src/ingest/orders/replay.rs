@@ -97,8 +97,8 @@ async fn replay_table(
         return Ok(replayed);
     }
     let table = ensure(job, layout).await?;
-    let batch = Batch::new(job, layout, table, again, records)?.read_again();
-    let prepared = tokio::task::block_in_place(|| batch.prepare(&rejects, &meter, &Handle::current()))?;
+    let batch = Batch::new(job, layout, again, records)?.read_again();
+    let prepared = tokio::task::block_in_place(|| batch.prepare(table, &rejects, &meter, &Handle::current()))?;
     if let Some(failure) = prepared.failures.first() {
         anyhow::bail!("{failure}");
     }
