@@ -10,6 +10,7 @@ mod shop;
 #[path = "server/warehouse.rs"]
 mod warehouse;
 
+use std::fs;
 use std::thread;
 use std::time::Duration;
 
@@ -204,6 +205,31 @@ fn only_our_own_leftovers_are_dropped_and_one_that_cannot_be_is_told() {
     database.root("drop table theirs");
     warehouse.succeeds(&["export"]);
     assert_eq!((key_of(&database, "app_day").as_str(), state(&database) == good), ("dt", true));
+}
+
+#[test]
+fn a_table_that_no_model_is_exported_to_any_more_is_told_in_every_kind_of_target() {
+    let database = Database::new("behind");
+    let warehouse = Warehouse::of(0, &database.url());
+    // Two exports may share a database: what either of them has is no leftover of the other.
+    warehouse.export_to(&[("metrics", &database.url()), ("file", "sqlite:m.db"), ("beside", &database.url())]);
+    let [(first, open), (second, visitor)] = models(0);
+    let everywhere = |sql: &str| sql.replace("export: metrics, second", "export: metrics, file");
+    warehouse.write_model(first, &everywhere(&open));
+    warehouse.write_model(second, &everywhere(&visitor));
+    let left = |said: &str| said.matches("no model is exported to").count();
+    assert_eq!(left(&warehouse.succeeds(&["run"])), 0);
+    warehouse.write_model(second, &visitor.replace("export: metrics, second", "export: beside"));
+    let said = warehouse.succeeds(&["run"]);
+    assert!(said.contains(&format!("export file: no model is exported to {second} any more")), "{said}");
+    assert_eq!(left(&said), 1, "the database still has it from `beside`:\n{said}");
+    fs::remove_file(warehouse.path().join(format!("sql/app/{second}.sql"))).expect("removes");
+    let said = warehouse.succeeds(&["export"]);
+    assert_eq!(left(&said), 3, "in each target, by each export:\n{said}");
+    for table in ["strata_export", "strata_table", "strata_column"] {
+        database.root(&format!("delete from {table} where table_name = '{second}'"));
+    }
+    assert_eq!(left(&warehouse.succeeds(&["export"])), 1, "in the file alone");
 }
 
 #[test]

@@ -67,6 +67,18 @@ pub enum ExportTarget {
 }
 
 impl ExportTarget {
+    /// Whether it is the same database, whoever logs in to it and however.
+    pub fn is_same_database(&self, other: &Self) -> bool {
+        match (self, other) {
+            (Self::Sqlite(one), Self::Sqlite(other)) => one == other,
+            (Self::Mysql(one), Self::Mysql(other)) => {
+                let place = |place: &MysqlPlace| (place.host.clone(), place.port, place.database.clone());
+                one.socket == other.socket && place(one) == place(other)
+            }
+            _ => false,
+        }
+    }
+
     /// Reads `sqlite:PATH` or `mysql://…`; relative paths are relative to the project's root.
     pub(super) fn parse(text: &str, root: &Path) -> Result<Self> {
         if let Some(path) = text.strip_prefix("sqlite:") {

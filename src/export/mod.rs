@@ -139,6 +139,15 @@ pub struct Exported {
     pub read_back: u64,
 }
 
+/// What came of an export.
+#[derive(Default)]
+pub struct Outcome {
+    /// What was done to each table that was not as the lake's.
+    pub done: Vec<Exported>,
+    /// All tables whose partitions the target records, exported now or ever.
+    pub recorded: BTreeSet<String>,
+}
+
 /// Brings a MySQL or MariaDB database to the state of the lake.
 ///
 /// # Errors
@@ -150,7 +159,7 @@ pub async fn to_mysql(
     tables: Vec<ExportTable>,
     run: &ExportRun,
     reporter: &dyn Reporter,
-) -> Result<Vec<Exported>> {
+) -> Result<Outcome> {
     let tables = tables.into_iter().map(Arc::new).collect::<Vec<_>>();
     mysql::export(&mysql::Job { server, engine, tables: &tables, run, reporter }).await
 }
@@ -159,12 +168,7 @@ pub async fn to_mysql(
 ///
 /// # Errors
 /// When the database cannot be written, or what is read back differs from the lake; it is as it was then.
-pub async fn to_sqlite(
-    path: &Path,
-    engine: &Engine,
-    tables: Vec<ExportTable>,
-    run: &ExportRun,
-) -> Result<Vec<Exported>> {
+pub async fn to_sqlite(path: &Path, engine: &Engine, tables: Vec<ExportTable>, run: &ExportRun) -> Result<Outcome> {
     if let Some(folder) = path.parent() {
         std::fs::create_dir_all(folder).with_context(|| format!("create {}", folder.display()))?;
     }

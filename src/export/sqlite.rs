@@ -15,7 +15,7 @@ use rusqlite::{Connection, ToSql, Transaction, params, params_from_iter};
 
 use super::changes::{Changes, NO_DAY, changes, portions, slot_text, version_text};
 use super::rows::{Checksum, Value, decimal_text, rows};
-use super::{ExportRun, ExportTable, Exported, Key, METADATA_TABLE, has_key, identifier, one_line};
+use super::{ExportRun, ExportTable, Exported, Key, METADATA_TABLE, Outcome, has_key, identifier, one_line};
 pub use compare::found;
 
 use super::compare::Content;
@@ -34,7 +34,7 @@ pub fn export(
     tables: &[ExportTable],
     run: &ExportRun,
     read: impl Fn(&ExportTable, &[Slot]) -> Result<Vec<RecordBatch>>,
-) -> Result<Vec<Exported>> {
+) -> Result<Outcome> {
     let mut connection = Connection::open(path).with_context(|| format!("open {}", path.display()))?;
     connection.busy_timeout(BUSY)?;
     connection.pragma_update(None, "journal_mode", "WAL").with_context(|| format!("open {}", path.display()))?;
@@ -49,8 +49,12 @@ pub fn export(
         dictionary::write(&transaction, table).with_context(|| format!("describe {name}"))?;
         exported.extend(done);
     }
+    let recorded = transaction
+        .prepare(&format!("select distinct table_name from {METADATA_TABLE}"))?
+        .query_map([], |row| row.get(0))?
+        .collect::<Result<_, _>>()?;
     transaction.commit().with_context(|| format!("commit the export to {}", path.display()))?;
-    Ok(exported)
+    Ok(Outcome { done: exported, recorded })
 }
 
 fn create_metadata(transaction: &Transaction<'_>) -> Result<()> {
@@ -213,12 +217,8 @@ fn insert(
     let schema = table.head.schema();
     let columns: Vec<String> = schema.fields().iter().map(|f| identifier(f.name())).collect();
     let marks: Vec<String> = (1..=columns.len()).map(|i| format!("?{i}")).collect();
-    let sql = format!(
-        "insert into {} ({}) values ({})",
-        identifier(table.head.name()),
-        columns.join(", "),
-        marks.join(", ")
-    );
+    let sql =
+        format!("insert into {} ({}) values ({})", identifier(table.head.name()), columns.join(", "), marks.join(", "));
     let mut statement = transaction.prepare(&sql)?;
     let day = schema.index_of("dt").ok();
     let mut sums: BTreeMap<String, Checksum> = BTreeMap::new();

@@ -15,10 +15,10 @@ use object_store::{ObjectStoreExt, PutPayload};
 use serde::Deserialize;
 use uuid::Uuid;
 
-use super::{Lake, head};
 use super::commit::{Commit, StagedFile, partition_folder, write_version};
 use super::files::EncodedFile;
 use super::log::checkpoint_path;
+use super::{Lake, head};
 use crate::date::{BizDate, Slot};
 
 /// After how many versions of a table its log is summed up in a checkpoint.

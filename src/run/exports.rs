@@ -13,7 +13,7 @@ use crate::config::ExportTarget;
 use crate::date::{BizDate, Slot};
 use crate::error::Advice;
 use crate::export::{
-    Aftermath, Difference, ExportRun, ExportTable, Exported, Key, Unlike, compare_mysql, compare_sqlite, to_mysql,
+    Aftermath, Difference, ExportRun, ExportTable, Key, Outcome, Unlike, compare_mysql, compare_sqlite, to_mysql,
     to_sqlite,
 };
 use crate::lake::Head;
@@ -44,7 +44,8 @@ impl Exports<'_> {
             let step = format!("export {name}");
             self.say(Event::StepStarted { step: step.clone(), total: 0 });
             match self.export_one(name, target, forced.get(name)).await.with_context(|| step.clone()) {
-                Ok(done) => {
+                Ok(Outcome { done, recorded }) => {
+                    self.tell_left_behind(name, target, &recorded, report);
                     let summed = ExportReport {
                         export: name.clone(),
                         tables: done.len(),
@@ -68,7 +69,7 @@ impl Exports<'_> {
         name: &str,
         target: &ExportTarget,
         forced: Option<&BTreeMap<String, BTreeSet<Slot>>>,
-    ) -> Result<Vec<Exported>> {
+    ) -> Result<Outcome> {
         let tables = self.tables(name, forced).await?;
         let run = ExportRun {
             export: name.to_owned(),
@@ -83,6 +84,24 @@ impl Exports<'_> {
                 let server = Server::new(place, self.ctx.config.timezone);
                 to_mysql(&server, engine, tables, &run, self.ctx.reporter.as_ref()).await
             }
+        }
+    }
+
+    /// Tells of tables that some run exported and that no model is exported to any more: they stay as they were, and look
+    /// to a reader like the others.
+    fn tell_left_behind(&self, name: &str, target: &ExportTarget, recorded: &BTreeSet<String>, report: &mut RunReport) {
+        let exports = &self.ctx.config.exports;
+        let leads_here = |export: &String| exports.get(export).is_some_and(|other| other.is_same_database(target));
+        let is_exported = |model: &Model| model.export.iter().any(leads_here);
+        let kept: BTreeSet<&str> =
+            self.project.models.iter().filter(|m| is_exported(m)).map(|m| m.name.as_str()).collect();
+        for table in recorded.iter().filter(|table| !kept.contains(table.as_str())) {
+            let text = format!(
+                "export {name}: no model is exported to {table} any more: its rows stay as they were. Drop it there, and \
+                 delete its rows of strata_export, strata_table and strata_column"
+            );
+            self.say(Event::Warning(text.clone()));
+            report.warnings.push(text);
         }
     }
 

@@ -22,12 +22,13 @@ mod text;
 mod types;
 mod watch;
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::{Context, Error, Result, anyhow};
 
-use super::{ExportRun, ExportTable, Exported};
+use super::{ExportRun, ExportTable, Exported, Outcome};
 use crate::engine::Engine;
 use crate::error::{Advice, find, with_hint};
 use crate::mysql::{Server, ServerFailure, Session, is_transient};
@@ -83,6 +84,8 @@ struct Hindsight {
     long: LongTexts,
     /// LOAD DATA LOCAL was refused.
     no_load: bool,
+    /// The tables whose partitions the target records.
+    recorded: BTreeSet<String>,
 }
 
 /// Brings the database to the state of the lake.
@@ -90,11 +93,11 @@ struct Hindsight {
 /// # Errors
 /// When the server cannot be reached or refuses, or what it holds differs from the lake; its rows are as they were then,
 /// but for what [`Aftermath`] says.
-pub async fn export(job: &Job<'_>) -> Result<Vec<Exported>> {
+pub async fn export(job: &Job<'_>) -> Result<Outcome> {
     let mut hindsight = Hindsight::default();
     loop {
         match attempt(job, &mut hindsight).await {
-            Ok(done) => return Ok(done),
+            Ok(done) => return Ok(Outcome { done, recorded: hindsight.recorded }),
             Err(error) => again(job, &mut hindsight, error).await?,
         }
     }
@@ -179,7 +182,8 @@ async fn write(job: &Job<'_>, hindsight: &mut Hindsight, target: &mut Target) ->
     target.finish_renames().await?;
     let names: Vec<&str> = job.tables.iter().map(|table| table.head.name()).collect();
     let stuck = target.drop_leftovers(&names).await?;
-    let plan = plan(target, job.tables, &hindsight.long).await?;
+    let (plan, recorded) = plan(target, job.tables, &hindsight.long).await?;
+    hindsight.recorded = recorded;
     for (name, why) in &stuck {
         in_the_way(&plan, name, why)?;
         job.reporter

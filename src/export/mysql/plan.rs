@@ -1,6 +1,6 @@
 //! What an export has to do in a target, table by table: how to migrate, what to write, under which name.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use anyhow::{Context, Result, anyhow};
@@ -58,11 +58,15 @@ impl Work {
     }
 }
 
-/// Looks at the target and says what each table needs.
+/// Looks at the target and says what each table needs, and which tables it has partitions of.
 ///
 /// # Errors
 /// When the target cannot be asked, a table cannot be migrated, or one of its name is there that no export made.
-pub async fn plan(target: &mut Target, tables: &[Arc<ExportTable>], long: &LongTexts) -> Result<Vec<Work>> {
+pub async fn plan(
+    target: &mut Target,
+    tables: &[Arc<ExportTable>],
+    long: &LongTexts,
+) -> Result<(Vec<Work>, BTreeSet<String>)> {
     let names: Vec<String> = tables.iter().map(|table| table.head.name().to_owned()).collect();
     let there = present(&mut target.session, &names).await?;
     let records = recorded(&mut target.session).await?;
@@ -96,7 +100,7 @@ pub async fn plan(target: &mut Target, tables: &[Arc<ExportTable>], long: &LongT
             work.switch(have, records.get(&name).unwrap_or(&none), &target.collation);
         }
     }
-    Ok(plan)
+    Ok((plan, records.into_keys().collect()))
 }
 
 /// The refusal of a table that is somebody else's: its rows are not ours to replace.

@@ -55,8 +55,7 @@ fn told(connection: &Connection, name: &str) -> Result<BTreeMap<String, Told>> {
 /// Whether the table has the columns that the lake's has; otherwise nothing of it is as it should be.
 fn has_columns(connection: &Connection, table: &ExportTable) -> Result<bool> {
     let mut statement = connection.prepare("select name from pragma_table_info(?1)")?;
-    let present: Vec<String> =
-        statement.query_map([table.head.name()], |row| row.get(0))?.collect::<Result<_, _>>()?;
+    let present: Vec<String> = statement.query_map([table.head.name()], |row| row.get(0))?.collect::<Result<_, _>>()?;
     Ok(columns(table)?.iter().all(|(column, _)| present.contains(column)))
 }
 

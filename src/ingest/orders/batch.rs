@@ -109,13 +109,7 @@ impl<'a> Batch<'a> {
     ///
     /// # Errors
     /// When the lake cannot be written. What is wrong with a file is in the result.
-    pub fn prepare(
-        self,
-        table: Table,
-        rejects: &Table,
-        meter: &Meter<'_>,
-        runtime: &Handle,
-    ) -> Result<Prepared<'a>> {
+    pub fn prepare(self, table: Table, rejects: &Table, meter: &Meter<'_>, runtime: &Handle) -> Result<Prepared<'a>> {
         let Self { job, layout, files, records, known, again } = self;
         let mut taking = Taking {
             job,
