@@ -1,26 +1,22 @@
-"""One business day's models in DuckDB, from the lake's own files: the other side of scripts/bench-day.
+"""One business day's models in DuckDB, from the lake's own files: the other side of the part `day` of scripts/bench.
 
     python duckdb_day.py translate PROJECT DAY OUT   the models of PROJECT in DuckDB's SQL: OUT/day.json
     python duckdb_day.py run OUT THREADS MEMORY      runs them, each to a zstd Parquet file in OUT
     python duckdb_day.py compare PROJECT DAY OUT     every model's rows against the lake's; exits 1 if they differ
-    python duckdb_day.py report RESULTS.tsv          medians and ratios of the runs, as Markdown
 
 A model with `$dt` is computed for the day; its earlier days, and ODS, are the lake's. One without is computed whole.
 What was computed is read from DuckDB's own files from then on. `translate` needs a lake that has the day built: it
 names the files of its snapshots, without the day's own of any model. A model that cannot be translated is an error.
 """
 
-import csv
 import datetime
 import json
 import pathlib
 import re
-import statistics
 import sys
 import time
 import tomllib
 import zoneinfo
-from collections import defaultdict
 
 import duckdb
 
@@ -81,6 +77,11 @@ class Table:
         hive = ", hive_partitioning = true, hive_types = {'dt': DATE}" if self.partitioned else ""
         where = "" if self.partitioned or but is None else f" where dt is distinct from date '{but}'"
         return f"select {columns} from read_parquet([{', '.join(map(literal, files))}]{hive}){where}"
+
+    def cast(self, query):
+        """A query's rows in the table's columns and types."""
+        columns = ", ".join(f"cast({name} as {kind}) as {name}" for name, kind in self.columns.items())
+        return f"select {columns} from (\n{query}\n)"
 
     def days(self):
         """The days with rows."""
@@ -159,18 +160,17 @@ def without_comments(sql):
     return re.sub(r"('[^']*')|--[^\n]*", r"\1", sql).strip().rstrip(";")
 
 
-def in_duckdb(sql, project):
-    """A model's SELECT in DuckDB's dialect."""
+SNAPSHOT = re.compile(r"\blatest_snapshot\(\s*'(\w+)'\s*,\s*\$dt\s*\)")
 
+
+def in_duckdb(sql, project, day=None):
+    """A model's SELECT in DuckDB's dialect, for the project's day, or for an expression of a day."""
     # Functions about the lake's days are answered here, as they are by the warehouse when it plans a query.
-    def snapshot(found):
-        return f"date '{project.latest_snapshot(found[1])}'"
-
-    sql = re.sub(r"\blatest_snapshot\(\s*'(\w+)'\s*,\s*\$dt\s*\)", snapshot, sql)
+    sql = SNAPSHOT.sub(lambda found: f"date '{project.latest_snapshot(found[1])}'", sql)
     sql = re.sub(r"\bfirst_loaded_day\(\s*'(\w+)'\s*\)", lambda found: f"date '{project.first_loaded(found[1])}'", sql)
     # The day, and a distance from it: a date minus an interval is a TIMESTAMP in DuckDB, here it is a date.
     sql = re.sub(r"\$dt\s*[-+]\s*interval\s*'[^']*'", r"cast(\g<0> as date)", sql)
-    sql = sql.replace("$dt", f"date '{project.day}'")
+    sql = sql.replace("$dt", day or f"date '{project.day}'")
     # DuckDB does not cast a time to its number of microseconds.
     sql = re.sub(r"\bcast\(cast\((\w+) as timestamp\(6\)\) as bigint\)", r"epoch_us(\1)", sql)
     # DuckDB knows semi joins of the left side only, and does not say `left`.
@@ -204,17 +204,12 @@ def translate(project, out):
         before.append(f"create view {table} as {project.lake[table].rows()}")
     models = []
     for model in project.ordered():
-        table = project.lake.get(model)
-        if table is None:
-            raise SystemExit(f"error: the lake has no table of {model}")
+        table = project.lake[model]
         steps = []
         if model in project.reads(model):
             steps.append(f"create view {model} as {table.rows(but=project.day)}")
-        columns = ", ".join(f"cast({name} as {kind}) as {name}" for name, kind in table.columns.items())
-        file = literal(result(out, model))
-        query = f"select {columns} from (\n{in_duckdb(project.models[model], project)}\n)"
-        steps.append(f"copy ({query}) to {file} (format parquet, compression zstd)")
-        own = f"select {', '.join(table.columns)} from read_parquet({file})"
+        steps.append(written(table.cast(in_duckdb(project.models[model], project)), out, model))
+        own = f"select {', '.join(table.columns)} from read_parquet({literal(result(out, model))})"
         earlier = "" if project.is_whole(model) else f"{table.rows(but=project.day)} union all "
         steps.append(f"create or replace view {model} as {earlier}{own}")
         models.append([model, steps])
@@ -223,6 +218,10 @@ def translate(project, out):
 
 def result(out, model):
     return out / f"{model}.parquet"
+
+
+def written(query, out, model):
+    return f"copy (\n{query}\n) to {literal(result(out, model))} (format parquet, compression zstd)"
 
 
 def run(out, threads, memory):
@@ -243,22 +242,22 @@ def run(out, threads, memory):
         print(f"{model}\t{time.monotonic() - begin:.3f}")
 
 
-def compare(project, out):
-    """Says which models have other rows in DuckDB than in the lake; True when none has."""
+def compare(project, out, days, but=()):
+    """Says which models have other rows on some days in DuckDB than in the lake, but for some columns; True when none has."""
     con = duckdb.connect()
     con.execute("set threads = 2")
     con.execute(f"set temp_directory = {literal(out / 'spill')}")
     equal, rows = 0, 0
     for model in project.ordered():
         table = project.lake[model]
-        where = "" if project.is_whole(model) else f" where dt = date '{project.day}'"
-        con.execute(f"create or replace view lake as select * from ({table.rows()}){where}")
-        columns = ", ".join(table.columns)
+        where = "" if project.is_whole(model) else f" where {days}"
+        columns = ", ".join(name for name in table.columns if name not in but)
         con.execute(f"create or replace view duck as select {columns} from read_parquet({literal(result(out, model))})")
+        con.execute(f"create or replace view lake as select {columns} from ({table.rows()}){where}")
         # The sum of the rows' hashes does not depend on their order.
         digest = f"select count(*), sum(cast(hash({columns}) as hugeint)) from "
         ours, theirs = (con.execute(digest + side).fetchone() for side in ("lake", "duck"))
-        if ours == theirs or only_rounding_differs(con, table):
+        if ours == theirs or only_rounding_differs(con, table, but):
             equal, rows = equal + 1, rows + ours[0]
             if ours != theirs:
                 print(f"{model}  equal but for the last digits of doubles (1e-9)")
@@ -271,12 +270,12 @@ def compare(project, out):
     return equal == len(project.models)
 
 
-def only_rounding_differs(con, table):
+def only_rounding_differs(con, table, but):
     """Whether rows are equal but for the last digits of doubles, which depend on the order of additions."""
     doubles = [name for name, kind in table.columns.items() if kind == "DOUBLE"]
     if not doubles:
         return False
-    keys = ", ".join(name for name in table.columns if name not in doubles)
+    keys = ", ".join(name for name in table.columns if name not in doubles and name not in but)
     ranked = f"select *, row_number() over (partition by {keys} order by {', '.join(doubles)}) as n_th from "
     same = [f"a.{name} is not distinct from b.{name}" for name in [*keys.split(", "), "n_th"]]
     for x in doubles:
@@ -289,28 +288,6 @@ def only_rounding_differs(con, table):
     return strays == 0
 
 
-def report(path):
-    """Medians of RESULTS.tsv, a line a run: history, engine, wall, cpu, peak MB, partitions."""
-    runs = defaultdict(list)
-    with open(path, newline="") as file:
-        for history, engine, *numbers in csv.reader(file, delimiter="\t"):
-            runs[int(history), engine].append([float(number) for number in numbers])
-    medians = {key: [statistics.median(column) for column in zip(*rows)] for key, rows in runs.items()}
-    print("| history | engine | wall s | cpu s | peak MB | partitions |\n|---:|---|---:|---:|---:|---:|")
-    for (history, engine), (wall, cpu, peak, partitions) in medians.items():
-        print(f"| {history} days | {engine} | {wall:.2f} | {cpu:.2f} | {peak:.0f} | {partitions:.0f} |")
-    histories = sorted({history for history, _ in medians}, reverse=True)
-    print()
-    for history in histories:
-        ours, theirs = medians[history, "strata"], medians[history, "duckdb"]
-        wall, cpu, peak = (a / b for a, b in zip(ours[:3], theirs[:3]))
-        print(f"* {history} days of history: strata / duckdb = {wall:.2f} wall, {cpu:.2f} cpu, {peak:.2f} peak memory")
-    if len(histories) == 2:
-        for engine in dict.fromkeys(engine for _, engine in medians):
-            long, short = (medians[history, engine][0] for history in histories)
-            print(f"* {engine}: {histories[0]} days / {histories[1]} days of history = {long / short:.2f} wall")
-
-
 def main():
     match sys.argv[1:]:
         case ["translate", project, day, out]:
@@ -318,9 +295,7 @@ def main():
         case ["run", out, threads, memory]:
             run(pathlib.Path(out), threads, memory)
         case ["compare", project, day, out]:
-            sys.exit(0 if compare(Project(project, day), pathlib.Path(out)) else 1)
-        case ["report", results]:
-            report(results)
+            sys.exit(0 if compare(Project(project, day), pathlib.Path(out), f"dt = date '{day}'") else 1)
         case _:
             sys.exit(__doc__)
 

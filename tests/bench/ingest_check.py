@@ -1,0 +1,48 @@
+"""Whether the engines have landed the same: python ingest_check.py LAKE_TABLE REJECT_TABLE OUTS
+
+Rows, sums and counts for each day of each engine's Parquet against the lake's, whose files are those of its snapshot.
+The lake has no rows of nobody: they are in its rejects, one for each that the others have more.
+"""
+
+import pathlib
+import sys
+
+import duckdb
+from duckdb_day import Table, literal
+
+VISITED = "coalesce(nullif(trim(xaid), ''), cast(nullif(uid, 0) as varchar)) is not null"
+SUMS = "sum(acttime), sum(uid), sum(loading_time), sum(goods_id), sum(act), sum(net), sum(goods_num), sum(stay_time)"
+COUNTS = "count(xaid), count(distinct xaid), count(nullif(event_id, '')), count(distinct model), sum(hash(osver, ver, brand))"
+PROVENANCE = ["event_hash", "byte_offset", "element", "extra", "arrival_dt"]
+
+
+def sums(con, relation):
+    return con.execute(
+        f"select dt, count(*), {SUMS}, {COUNTS} from ({relation}) where {VISITED} group by dt order by dt"
+    ).fetchall()
+
+
+def main(lake, rejects, outs):
+    con = duckdb.connect()
+    lake, rejects = Table(pathlib.Path(lake)), Table(pathlib.Path(rejects))
+    ours = sums(con, lake.rows())
+    landed, rejected = (sum(rows for _, _, rows in table.files) for table in (lake, rejects))
+    for out in sorted(pathlib.Path(outs).iterdir()):
+        relation = f"from read_parquet({literal(out / '*.parquet' if out.is_dir() else out)})"
+        theirs = sums(con, relation)
+        (rows,) = con.execute(f"select count(*) from ({relation})").fetchone()
+        if theirs != ours or rows != landed + rejected:
+            sys.exit(f"error: {out.stem} has {rows} rows, landed {landed} + rejected {rejected}\n{ours}\n{theirs}")
+    files = ", ".join(literal(path) for path, *_ in lake.files)
+    sizes = con.execute(
+        "select path_in_schema, sum(total_compressed_size) / 1e6"
+        f" from parquet_metadata([{files}]) group by all order by 2 desc"
+    ).fetchall()
+    same = sum(size for column, size in sizes if column not in PROVENANCE)
+    print(f"Lake: {same:.1f} MB in the columns that the others have, too; {sum(s for _, s in sizes) - same:.1f} MB more in")
+    print("that of " + ", ".join(PROVENANCE) + ".")
+    print(f"Equal for each day in all engines: rows ({landed:,} landed + {rejected:,} rejected), 8 sums, 5 counts.")
+
+
+if __name__ == "__main__":
+    main(*sys.argv[1:])

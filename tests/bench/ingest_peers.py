@@ -1,0 +1,80 @@
+"""Flat log lines → typed zstd Parquet with the event's date and the file's name, by one engine in a process of its own.
+
+    python ingest_peers.py ENGINE LOGS OUT THREADS     ENGINE: duckdb, polars, chdb, spark
+
+Each is told the types and is written as its manual has it. Rows need no order, where an engine can be told so.
+"""
+
+import os
+import pathlib
+import sys
+
+ZONE = "Asia/Shanghai"
+LONGS = "uid acttime loading_time goods_id stay_time".split()
+INTS = "platform net act ad_status location loading_type goods_num".split()
+TEXTS = "event_id xaid ver vercode brand model display osver".split()
+
+
+def duckdb(logs, out, threads):
+    import duckdb
+
+    types = {**dict.fromkeys(LONGS, "BIGINT"), **dict.fromkeys(INTS, "INTEGER"), **dict.fromkeys(TEXTS, "VARCHAR")}
+    con = duckdb.connect()
+    con.execute(f"set threads = {threads}")
+    con.execute("set preserve_insertion_order = false")
+    con.execute(f"""copy (
+        select *, cast(to_timestamp(acttime / 1000.0) at time zone '{ZONE}' as date) as dt
+        from read_json('{logs}/*/*', format = 'newline_delimited', columns = {types}, filename = true)
+    ) to '{out}' (format parquet, compression zstd)""")
+
+
+def polars(logs, out, threads):
+    os.environ["POLARS_MAX_THREADS"] = str(threads)
+    import polars as pl
+
+    types = {**dict.fromkeys(LONGS, pl.Int64), **dict.fromkeys(INTS, pl.Int32), **dict.fromkeys(TEXTS, pl.String)}
+    date = pl.from_epoch("acttime", "ms").dt.replace_time_zone("UTC").dt.convert_time_zone(ZONE).dt.date()
+    lines = pl.scan_ndjson(f"{logs}/*/*", schema=types, include_file_paths="filename")
+    lines.with_columns(dt=date).sink_parquet(out, compression="zstd", maintain_order=False)
+
+
+def chdb(logs, out, threads):
+    import chdb
+
+    types = {**dict.fromkeys(LONGS, "Int64"), **dict.fromkeys(INTS, "Int32"), **dict.fromkeys(TEXTS, "String")}
+    columns = ", ".join(f"{name} Nullable({kind})" for name, kind in types.items())
+    chdb.query(f"""
+        select *, toDate32(fromUnixTimestamp64Milli(assumeNotNull(acttime), '{ZONE}')) as dt, _file as filename
+        from file('{logs}/*/*', JSONEachRow, '{columns}')
+        into outfile '{out}' format Parquet
+        settings max_threads = {threads}, output_format_parquet_compression_method = 'zstd',
+            input_format_skip_unknown_fields = 1
+    """)
+
+
+def spark(logs, out, threads):
+    from pyspark.sql import SparkSession, functions as f, types as t
+
+    kinds = [(LONGS, t.LongType()), (INTS, t.IntegerType()), (TEXTS, t.StringType())]
+    schema = t.StructType([t.StructField(name, kind) for names, kind in kinds for name in names])
+    session = (
+        SparkSession.builder.master(f"local[{threads}]")
+        .config("spark.driver.memory", "4g")
+        .config("spark.ui.enabled", "false")
+        .config("spark.sql.session.timeZone", ZONE)
+        .config("spark.sql.parquet.compression.codec", "zstd")
+        .getOrCreate()
+    )
+    lines = session.read.schema(schema).json(f"{logs}/*/*").withColumn("filename", f.input_file_name())
+    lines.withColumn("dt", f.to_date(f.timestamp_millis("acttime"))).write.parquet(out)
+    # The JVM is waited for, so that its time and memory count.
+    gateway = session.sparkContext._gateway
+    session.stop()
+    gateway.shutdown()
+    gateway.proc.stdin.close()
+    gateway.proc.wait()
+
+
+if __name__ == "__main__":
+    engine, logs, out, threads = sys.argv[1:]
+    globals()[engine](logs, out, int(threads))
