@@ -63,7 +63,7 @@ def extract(table, shop):
         select *, {day} as dt
         from (
             select {columns}, {ARRIVAL} as arrival_dt, {FILE} as file, row_number() over () as row_number
-            from read_csv('{shop}/orders/*/{table["name"]}.csv', header = true, all_varchar = true,
+            from read_csv('{shop}/orders/*/{table["name"]}.csv*', header = true, all_varchar = true,
                 union_by_name = true, ignore_errors = true, filename = true)
         )
         where {keys}"""

@@ -1,6 +1,7 @@
 """Part `idle`: a year of small days. What a run costs that has nothing to do, and a night late in the year against an early one."""
 
 import datetime
+import re
 import shutil
 
 from measure import arrive, emptied
@@ -13,7 +14,7 @@ def run(part):
     young, old = sizes["IDLE_SHORT"], sizes["IDLE_LONG"]
     shop = part.sample(
         "year", days=old + 1, start=FIRST, devices=5 * sizes["IDLE_EVENTS"], events=sizes["IDLE_EVENTS"],
-        orders=60, goods=300, seed=3, messy=0.01,
+        orders=60, goods=300, seed=3, messy=0,
     )  # fmt: skip
     lakes, last, project = {}, FIRST - datetime.timedelta(days=1), part.project("ready")
     for age in (young, old):
@@ -42,6 +43,6 @@ def run(part):
             shutil.copytree(ready, project)
             night = part.strata_in(project, source, "run", "--to", last + datetime.timedelta(days=1))
             said = part.measured("nightly run", f"strata after {age} days", night)
-            part.note(f"The night after {age} days: {[line for line in said.splitlines() if 'partition' in line][-1][32:]}")
+            part.note(f"The night after {age} days: {re.findall('[0-9,]+ models?, [0-9,]+ partitions?', said)[-1]}.")
     for folder in [project, *(path for ready, source, _ in lakes.values() for path in (ready, source))]:
         shutil.rmtree(folder)

@@ -1,7 +1,7 @@
 """Whether the engines have landed the same: python ingest_check.py LAKE_TABLE REJECT_TABLE OUTS
 
 Rows, sums and counts for each day of each engine's Parquet against the lake's, whose files are those of its snapshot.
-The lake has no rows of nobody: they are in its rejects, one for each that the others have more.
+Rows of nobody are rejects of the lake, and are counted as such.
 """
 
 import pathlib
@@ -10,7 +10,8 @@ import sys
 import duckdb
 from duckdb_day import Table, literal
 
-VISITED = "coalesce(nullif(trim(xaid), ''), cast(nullif(uid, 0) as varchar)) is not null"
+# Strata makes an empty text NULL here, and a user 0.
+RELATION = "select * replace (nullif(trim(xaid), '') as xaid, nullif(uid, 0) as uid) from ({})"
 SUMS = "sum(acttime), sum(uid), sum(loading_time), sum(goods_id), sum(act), sum(net), sum(goods_num), sum(stay_time)"
 COUNTS = "count(xaid), count(distinct xaid), count(nullif(event_id, '')), count(distinct model), sum(hash(osver, ver, brand))"
 PROVENANCE = ["event_hash", "byte_offset", "element", "extra", "arrival_dt"]
@@ -18,7 +19,8 @@ PROVENANCE = ["event_hash", "byte_offset", "element", "extra", "arrival_dt"]
 
 def sums(con, relation):
     return con.execute(
-        f"select dt, count(*), {SUMS}, {COUNTS} from ({relation}) where {VISITED} group by dt order by dt"
+        f"select dt, count(*), {SUMS}, {COUNTS} from ({RELATION.format(relation)})"
+        " where xaid is not null or uid is not null group by dt order by dt"
     ).fetchall()
 
 
@@ -28,7 +30,7 @@ def main(lake, rejects, outs):
     ours = sums(con, lake.rows())
     landed, rejected = (sum(rows for _, _, rows in table.files) for table in (lake, rejects))
     for out in sorted(pathlib.Path(outs).iterdir()):
-        relation = f"from read_parquet({literal(out / '*.parquet' if out.is_dir() else out)})"
+        relation = f"select * from read_parquet({literal(out / '*.parquet' if out.is_dir() else out)})"
         theirs = sums(con, relation)
         (rows,) = con.execute(f"select count(*) from ({relation})").fetchone()
         if theirs != ours or rows != landed + rejected:
@@ -39,8 +41,8 @@ def main(lake, rejects, outs):
         f" from parquet_metadata([{files}]) group by all order by 2 desc"
     ).fetchall()
     same = sum(size for column, size in sizes if column not in PROVENANCE)
-    print(f"Lake: {same:.1f} MB in the columns that the others have, too; {sum(s for _, s in sizes) - same:.1f} MB more in")
-    print("that of " + ", ".join(PROVENANCE) + ".")
+    more = sum(size for _, size in sizes) - same
+    print(f"Lake: {same:.1f} MB in the columns that the others have, too, and {more:.1f} MB in {', '.join(PROVENANCE)}.")
     print(f"Equal for each day in all engines: rows ({landed:,} landed + {rejected:,} rejected), 8 sums, 5 counts.")
 
 

@@ -65,8 +65,9 @@ def spark(logs, out, threads):
         .config("spark.sql.parquet.compression.codec", "zstd")
         .getOrCreate()
     )
-    lines = session.read.schema(schema).json(f"{logs}/*/*").withColumn("filename", f.input_file_name())
-    lines.withColumn("dt", f.to_date(f.timestamp_millis("acttime"))).write.parquet(out)
+    lines = session.read.schema(schema).option("recursiveFileLookup", True).json(logs)
+    date = f.to_date(f.timestamp_millis("acttime"))
+    lines.withColumns({"filename": f.input_file_name(), "dt": date}).write.parquet(out)
     # The JVM is waited for, so that its time and memory count.
     gateway = session.sparkContext._gateway
     session.stop()
