@@ -87,6 +87,7 @@ def main(names):
             "sizes": {k: v for k, v in part.sizes.items() if k == "RUNS" or k.startswith(name.upper())},
             "command": command_line(names),
             "date": f"{begin:%Y-%m-%d %H:%M}, {took // 60} min {took % 60} s",
+            "built": f"{said(strata, '--version')} built {datetime.datetime.fromtimestamp(strata.stat().st_mtime):%Y-%m-%d %H:%M}",
             "commit": said("git", "describe", "--always", "--dirty"),
             "machine": machine(),
         }

@@ -4,6 +4,7 @@ The day has landed in both, the days before it are built and quiet: what is meas
 """
 
 import datetime
+import os
 import shutil
 
 from measure import HERE, arrive, emptied
@@ -59,7 +60,7 @@ def made(part, first):
         events=max(1, sizes["DAY_EVENTS"] - sizes["DAY_HISTORY_EVENTS"]), orders=1, messy=0.01, **common,
     )  # fmt: skip
     shop = emptied(part.work / "shop")
-    shutil.copytree(quiet, shop, dirs_exist_ok=True)
+    shutil.copytree(quiet, shop, dirs_exist_ok=True, copy_function=os.link)
     for file in (busy / "user_action" / str(DAY)).iterdir():
-        shutil.copy(file, shop / "user_action" / str(DAY) / f"more-{file.name}")
+        os.link(file, shop / "user_action" / str(DAY) / f"more-{file.name}")
     return shop

@@ -18,6 +18,8 @@ def run(part):
     logs = shop / "user_action"
     part.note(f"Input: {size_mb(logs):,.0f} MB in {sum(1 for f in logs.rglob('*.log'))} files.")
     engines = [engine for engine, module in PEERS.items() if part.has(module)]
+    if "spark" in engines:
+        part.note("Spark on " + subprocess.run(["java", "-version"], capture_output=True, text=True).stderr.splitlines()[0] + ".")
     parsers = built_parsers(part)
     project, outs = part.project("project"), emptied(part.work / "out")
     lake = project / "warehouse/lake/ods"

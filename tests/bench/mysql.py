@@ -106,11 +106,10 @@ def extract(part, command, project, port, asked):
     peer = part.has("connectorx")
     for _ in part.rounds():
         shutil.rmtree(project / "warehouse", ignore_errors=True)
-        lake = project / "warehouse/lake"
-        part.measured("extract", "strata", [*command, "ingest", "orders", "--to", "2026-01-31"], [lake])
+        part.measured("extract", "strata", [*command, "ingest", "orders", "--to", "2026-01-31"])
         if peer:
             url = f"mysql://bench:bench@127.0.0.1:{port}/mall"
-            part.measured("extract", "connectorx", [part.python, HERE / "read_order_item.py", url, out], [out])
+            part.measured("extract", "connectorx", [part.python, HERE / "read_order_item.py", url, out])
     landed = part.done([*command, "query", "--format", "csv", f"select {SUMS} from ods_order_item"]).splitlines()[-1]
     there = part.done([*asked, f"select {SUMS} from mall.order_item"]).strip().replace("\t", ",")
     if landed != there:

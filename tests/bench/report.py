@@ -99,7 +99,7 @@ class Medians:
 
 
 def table(medians):
-    yield "| work | engine | wall s | processor s | peak MB | output MB | over strata |\n|---|---|---:|---:|---:|---:|---:|"
+    yield "| work | engine | wall s | processor s | peak MB | output MB | wall over strata's |\n|---|---|---:|---:|---:|---:|---:|"
     for (work, engine), runs in medians.runs.items():
         walls = [run["wall_s"] for run in runs]
         wall = statistics.median(walls)
@@ -133,8 +133,8 @@ def section(name, part, meanings):
         yield from targets(medians, wanted)
     yield ""
     yield from (f"* {note}" for note in part["notes"])
-    yield f"\n`{part['command']}`, {part['date']}, commit {part['commit']}, {part['machine']}. Sizes: "
-    yield ", ".join(f"{meanings[size]} {value:,}" for size, value in part["sizes"].items()) + "."
+    yield "* " + "; ".join(f"{meanings[size]}: {value:,}" for size, value in part["sizes"].items()) + "."
+    yield f"* `{part['command']}`, {part['date']}, {part['built']}, scripts of {part['commit']}, {part['machine']}."
 
 
 def version(package):

@@ -47,7 +47,9 @@ struct Line<'a> {
 
 fn main() {
     let arguments: Vec<String> = env::args().skip(1).collect();
-    let [parser, threads, folder] = arguments.as_slice() else { panic!("usage: parse sonic-rs|simd-json THREADS FOLDER") };
+    let [parser, threads, folder] = arguments.as_slice() else {
+        panic!("usage: parse sonic-rs|simd-json THREADS FOLDER")
+    };
     let simd = match parser.as_str() {
         "sonic-rs" => false,
         "simd-json" => true,
@@ -75,7 +77,10 @@ fn main() {
     let threads: usize = threads.parse().expect("a number of threads");
     let (lines, time) = thread::scope(|scope| {
         let running: Vec<_> = (0..threads).map(|_| scope.spawn(work)).collect();
-        running.into_iter().map(|one| one.join().expect("no panic")).fold((0, 0_i64), |a, b| (a.0 + b.0, a.1.wrapping_add(b.1)))
+        running
+            .into_iter()
+            .map(|one| one.join().expect("no panic"))
+            .fold((0, 0_i64), |a, b| (a.0 + b.0, a.1.wrapping_add(b.1)))
     });
     println!("{lines} {time}");
 }
