@@ -1,4 +1,4 @@
-"""Part `day`: a business day's DWD, DWS and APP models, against DuckDB, which computes the same tables from the same files.
+"""Part `day`: a business day's DWD, DWS and APP models, against DuckDB and Spark, which make the same tables from the same files.
 
 The day has landed in both, the days before it are built and quiet: what is measured is the day.
 """
@@ -17,21 +17,28 @@ def run(part):
     first = DAY - datetime.timedelta(days=sizes["DAY_HISTORY"])
     before = DAY - datetime.timedelta(days=1)
     ready, source = prepared(part, first, before)
-    project, out = part.work / "run", part.work / "duckdb"
+    project, outs = part.work / "run", part.work / "peers"
+    peers = {"duckdb": [part.memory], "spark": []}
+    if not (part.has("pyspark") and part.has("sqlglot")):
+        del peers["spark"]
     for number in part.rounds():
         shutil.rmtree(project, ignore_errors=True)
         shutil.copytree(ready, project)
-        emptied(out)
-        # Where the day's rows changed orders of earlier days, those days are made again: work that DuckDB's script, which
-        # makes the day alone and reads the earlier days as they are then, is not asked to do.
+        # Where the day's rows changed orders of earlier days, those days are made again: work that the peers' scripts, which
+        # make the day alone and read the earlier days as they are then, are not asked to do.
         part.measured("earlier days again", "strata", part.strata_in(project, source, "build", "--to", before))
         part.measured("day", "strata", part.strata_in(project, source, "build", "--date", DAY))
-        part.checked("duckdb_day.py", "translate", project, DAY, out)
-        command = [part.python, HERE / "duckdb_day.py", "run", out, part.threads, part.memory]
-        part.measured("day", "duckdb", command)
-        if number == 0:
-            part.note(part.checked("duckdb_day.py", "compare", project, DAY, out)[-1] + ".")
-    for folder in (ready, project, source, out):
+        for engine, limits in peers.items():
+            if engine == "spark" and number >= sizes["SPARK_RUNS"]:
+                continue
+            out = emptied(outs / engine)
+            part.checked(f"{engine}_day.py", "translate", project, DAY, out)
+            command = [part.python, HERE / f"{engine}_day.py", "run", out, part.threads, *limits]
+            part.measured("day", engine, command)
+            if number == 0:
+                compared = part.checked("duckdb_day.py", "compare", project, DAY, out)
+                part.note(f"{engine}: {compared[-1]}.")
+    for folder in (ready, project, source, outs):
         shutil.rmtree(folder)
 
 

@@ -252,7 +252,9 @@ def compare(project, out, days, but=()):
         table = project.lake[model]
         where = "" if project.is_whole(model) else f" where {days}"
         columns = ", ".join(name for name in table.columns if name not in but)
-        con.execute(f"create or replace view duck as select {columns} from read_parquet({literal(result(out, model))})")
+        made = result(out, model)
+        made = made / "*.parquet" if made.is_dir() else made
+        con.execute(f"create or replace view duck as select {columns} from read_parquet({literal(made)})")
         con.execute(f"create or replace view lake as select {columns} from ({table.rows()}){where}")
         # The sum of the rows' hashes does not depend on their order.
         digest = f"select count(*), sum(cast(hash({columns}) as hugeint)) from "

@@ -53,22 +53,37 @@ def chdb(logs, out, threads):
 
 
 def spark(logs, out, threads):
-    from pyspark.sql import SparkSession, functions as f, types as t
+    from pyspark.sql import functions as f, types as t
 
     kinds = [(LONGS, t.LongType()), (INTS, t.IntegerType()), (TEXTS, t.StringType())]
     schema = t.StructType([t.StructField(name, kind) for names, kind in kinds for name in names])
+    session = spark_session(threads, ZONE)
+    lines = session.read.schema(schema).option("recursiveFileLookup", True).json(logs)
+    date = f.to_date(f.timestamp_millis("acttime"))
+    lines.withColumns({"filename": f.input_file_name(), "dt": date}).write.parquet(out)
+    ended(session)
+
+
+def spark_session(threads, zone):
+    from pyspark.sql import SparkSession
+
     session = (
         SparkSession.builder.master(f"local[{threads}]")
         .config("spark.driver.memory", "4g")
         .config("spark.ui.enabled", "false")
-        .config("spark.sql.session.timeZone", ZONE)
+        .config("spark.sql.ansi.enabled", "false")
+        .config("spark.sql.session.timeZone", zone)
+        .config("spark.sql.timestampType", "TIMESTAMP_NTZ")
+        .config("spark.sql.shuffle.partitions", 8)
         .config("spark.sql.parquet.compression.codec", "zstd")
         .getOrCreate()
     )
-    lines = session.read.schema(schema).option("recursiveFileLookup", True).json(logs)
-    date = f.to_date(f.timestamp_millis("acttime"))
-    lines.withColumns({"filename": f.input_file_name(), "dt": date}).write.parquet(out)
-    # The JVM is waited for, so that its time and memory count.
+    session.sparkContext.setLogLevel("ERROR")
+    return session
+
+
+def ended(session):
+    """Waits for the JVM, so that its time and memory count."""
     gateway = session.sparkContext._gateway
     session.stop()
     gateway.shutdown()
