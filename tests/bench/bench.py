@@ -21,8 +21,8 @@ PARTS = {"ingest": ingest, "day": day, "backfill": backfill, "idle": idle, "mysq
 # name: (small, full, what it is). A variable of the environment of the same name overrides it.
 SIZES = {
     "RUNS": (1, 5, "alternating runs of each engine"),
-    "SPARK_RUNS": (1, 2, "rounds that Spark takes part in"),
-    "INGEST_EVENTS": (20_000, 4_300_000, "lines to ingest; 4.3 million are 1 GB"),
+    "SPARK_RUNS": (1, 1, "rounds that Spark takes part in"),
+    "INGEST_EVENTS": (20_000, 4_300_000, "lines to ingest (4.3 million are 1 GB)"),
     "DAY_HISTORY": (4, 90, "days of history before the day"),
     "DAY_HISTORY_EVENTS": (2_000, 100_000, "events of each of them"),
     "DAY_HISTORY_DEVICES": (500, 50_000, "devices that send them"),
@@ -48,6 +48,10 @@ def sizes(size):
 
 def said(*command):
     return subprocess.run(command, capture_output=True, text=True, cwd=ROOT).stdout.strip()
+
+
+def built(strata):
+    return f"{said(strata, '--version')} built {datetime.datetime.fromtimestamp(strata.stat().st_mtime):%Y-%m-%d %H:%M}"
 
 
 def machine():
@@ -76,7 +80,7 @@ def main(names):
     for name in names or [name for name in PARTS if name != "build"]:
         say(f"== {name}")
         part = Part(name, sizes(size), work, strata, sys.executable)
-        begin = datetime.datetime.now()
+        begin, load = datetime.datetime.now(), os.getloadavg()[0]
         PARTS[name].run(part)
         took = (datetime.datetime.now() - begin).seconds
         # Each part is kept as soon as it is there, so that parts of different times stand in one document.
@@ -87,9 +91,10 @@ def main(names):
             "sizes": {k: v for k, v in part.sizes.items() if k == "RUNS" or k.startswith(name.upper())},
             "command": command_line(names),
             "date": f"{begin:%Y-%m-%d %H:%M}, {took // 60} min {took % 60} s",
-            "built": f"{said(strata, '--version')} built {datetime.datetime.fromtimestamp(strata.stat().st_mtime):%Y-%m-%d %H:%M}",
+            "built": built(strata),
             "commit": said("git", "describe", "--always", "--dirty"),
             "machine": machine(),
+            "load": f"{load:.1f}",
         }
         kept.parent.mkdir(parents=True, exist_ok=True)
         kept.write_text(json.dumps(results, indent=1))

@@ -6,14 +6,14 @@ from collections import defaultdict
 
 HEAD = """# Benchmarks
 
-Written by `scripts/bench` from what it measured; the command of each part makes its table again. Two threads and, where an
-engine takes a limit, 2 GiB of memory (Spark's driver: 4 GiB), on the same files, which are in the page cache. Engines run one after another in
-alternating rounds, each as a process of its own: its start counts, and so does a JVM's. Wall time is the median (least to
-most), processor time and peak memory (the largest of its processes) are medians. The last column is wall time over
-strata's: above 1, strata is faster. On a machine that others share, only ratios within one part mean anything.
+Written by `scripts/bench` from what it measured; the command beneath each table makes it again. Two threads and, where an
+engine takes a limit, 2 GiB of memory (Spark's driver: 4 GiB), on the same files, which are in the page cache. Engines run one
+after another in alternating rounds, each as a process of its own: its start counts, and so does a JVM's. Wall time is the
+median (least to most); processor time and peak memory (the largest of its processes) are medians. The last column is wall
+time over strata's: above 1, strata is faster. On a machine that others share, only ratios within one part mean anything, and
+those little; the load average before each part is told.
 
-Peers: {versions}.
-"""
+Peers: {versions}."""
 
 # What each part does, and the targets: what is said, the bound, and the quotient that is held against it.
 PARTS = {
@@ -135,7 +135,8 @@ def section(name, part, meanings):
     yield ""
     yield from (f"* {note}" for note in part["notes"])
     yield "* " + "; ".join(f"{meanings[size]}: {value:,}" for size, value in part["sizes"].items()) + "."
-    yield f"* `{part['command']}`, {part['date']}, {part['built']}, scripts of {part['commit']}, {part['machine']}."
+    yield f"* `{part['command']}`, {part['date']}, {part['built']}, scripts of {part['commit']}."
+    yield f"* {part['machine']}; load average {part['load']} before it began."
 
 
 def version(package):
