@@ -44,7 +44,7 @@ def once(part, shop, days, measured=False, compared=False):
         part.done(duckdb)
     if compared:
         said = part.checked("duckdb_range.py", "compare", project, last, out, "told" if measured else "equal")
-        lost = [line for line in said[:-1] if line.startswith("dwd_event ")]
+        lost = [line.replace("  DIFFERENT", "") for line in said[:-1] if line.startswith("dwd_event ")]
         part.note(f"{'Messy' if measured else 'Clean'} shop: {'; '.join([said[-1], *lost])}.")
     shutil.rmtree(project)
     shutil.rmtree(out)
