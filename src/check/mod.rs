@@ -9,12 +9,13 @@ use anyhow::{Context, Result};
 use arrow::array::{Array, AsArray, RecordBatch};
 use arrow::compute::concat_batches;
 use arrow::datatypes::{DataType, Int64Type, SchemaRef};
-use datafusion::common::{DFSchema, ParamValues, ScalarValue};
-use datafusion::dataframe::DataFrame;
+use datafusion::common::DFSchema;
 use datafusion::execution::context::SessionContext;
 use datafusion::physical_plan::PhysicalExpr;
+use futures::TryStreamExt;
 
-use crate::date::{BizDate, Slot};
+use crate::date::Slot;
+use crate::engine::Template;
 
 /// How many violating rows are counted.
 const COUNTED_ROWS: usize = 10_000;
@@ -139,11 +140,10 @@ pub async fn run(session: &SessionContext, model: &str, checks: &[Check], slots:
             }
             Rule::Query(sql) => (sql.clone(), sql.clone()),
         };
-        let runs: Vec<Option<Slot>> =
-            if sql.contains("$dt") { slots.iter().copied().map(Some).collect() } else { vec![None] };
-        let frame = session.sql(&sql).await.with_context(|| check.origin.clone())?;
+        let runs: &[Slot] = if sql.contains("$dt") { slots } else { &[None] };
+        let query = violations_of(session, &sql).await.with_context(|| check.origin.clone())?;
         for slot in runs {
-            let found = violating(frame.clone(), slot).await.with_context(|| check.origin.clone())?;
+            let found = violating(session, &query, *slot).await.with_context(|| check.origin.clone())?;
             if let Some((count, sample)) = found {
                 violations.push(violation(check, &text, count, sample));
                 break;
@@ -165,7 +165,8 @@ async fn check_rows(session: &SessionContext, model: &str, checks: &[(&Check, &s
         let count: i64 = batches.iter().map(|b| b.column(index).as_primitive::<Int64Type>().value(0)).sum();
         if count > 0 {
             let sql = format!("select * from {model} where ({text}) is false limit {SHOWN_ROWS}");
-            let sample = violating(session.sql(&sql).await?, None).await?.map(|(_, sample)| sample).unwrap_or_default();
+            let query = violations_of(session, &sql).await?;
+            let sample = violating(session, &query, None).await?.map(|(_, sample)| sample).unwrap_or_default();
             violations.push(violation(check, text, count.unsigned_abs(), sample));
         }
     }
@@ -177,13 +178,13 @@ fn violation(check: &Check, text: &str, rows: u64, sample: String) -> Violation 
     Violation { check: text, severity: check.severity, origin: check.origin.clone(), rows, sample }
 }
 
-async fn violating(mut frame: DataFrame, slot: Option<Slot>) -> Result<Option<(u64, String)>> {
-    if let Some(slot) = slot {
-        let dt = ScalarValue::Date32(slot.map(BizDate::days));
-        frame = frame.with_param_values(ParamValues::from(vec![("dt", dt)]))?;
-    }
-    // Enough to know that it is wrong: a broken grain may violate millions of times.
-    let batches = frame.limit(0, Some(COUNTED_ROWS))?.collect().await?;
+/// A query for violations, planned. Some are enough to know that it is wrong: a broken grain may violate millions of times.
+async fn violations_of(session: &SessionContext, sql: &str) -> Result<Template> {
+    Template::new(session, session.sql(sql).await?.limit(0, Some(COUNTED_ROWS))?)
+}
+
+async fn violating(session: &SessionContext, query: &Template, slot: Slot) -> Result<Option<(u64, String)>> {
+    let batches: Vec<RecordBatch> = query.rows(session, slot).await?.try_collect().await?;
     let rows: usize = batches.iter().map(RecordBatch::num_rows).sum();
     let Some(first) = batches.first().filter(|_| rows > 0) else { return Ok(None) };
     let shown = concat_batches(&first.schema(), &batches)?;

@@ -7,6 +7,7 @@ mod memory;
 mod order;
 mod scan;
 mod schemas;
+mod template;
 mod types;
 
 use std::sync::Arc;
@@ -27,6 +28,7 @@ pub use functions::{Calendar, register_calendar};
 pub use memory::memory_table;
 pub use scan::{LakeScan, cast_batch};
 pub use schemas::{Seeds, register_lake};
+pub use template::Template;
 pub use types::{in_sql_words, sql_type};
 
 use crate::date::Zone;

@@ -11,7 +11,7 @@ use super::project::{Project, SlotRecord, WHOLE, WholeRecord, model_domain, slot
 use super::report::{ModelReport, ModelResult};
 use crate::check::{Check, Rule, Severity};
 use crate::date::Slot;
-use crate::engine::Calendar;
+use crate::engine::{Calendar, Template};
 use crate::lake::{FileRef, Table};
 use crate::model::{CheckKind, Layer, Model, Read, Span};
 use crate::plan::{Fingerprint, Reason, SlotState, States, TableState, fingerprint, stale};
@@ -75,13 +75,13 @@ pub async fn take(mut turn: Turn) -> Result<Built> {
     let recipe = recipe(&turn.model);
     let calendar = turn.project.calendar(&turn.states);
     let inputs = turn.shapes();
-    let mut table = turn.workshop.table_of(&recipe, &inputs, &calendar).await?;
+    let (mut table, query) = turn.workshop.table_of(&recipe, &inputs, &calendar).await?;
     turn.tables.insert(recipe.name.clone(), table.clone());
     let mut report = ModelReport::new(&recipe.name);
     if turn.model.uses_day {
-        turn.build_days(&recipe, &mut table, &calendar, &mut report).await?;
+        turn.build_days(&recipe, (&mut table, &query), &calendar, &mut report).await?;
     } else if !turn.slots.is_empty() {
-        turn.build_whole(&recipe, &mut table, &calendar, &mut report).await?;
+        turn.build_whole(&recipe, (&mut table, &query), &calendar, &mut report).await?;
     }
     report.elapsed = since.elapsed();
     let state = turn.states.get(&recipe.name).cloned().unwrap_or_default();
@@ -111,7 +111,7 @@ impl Turn {
     async fn build_days(
         &mut self,
         recipe: &Recipe,
-        table: &mut Table,
+        (table, query): (&mut Table, &Template),
         calendar: &Arc<dyn Calendar>,
         report: &mut ModelReport,
     ) -> Result<()> {
@@ -128,7 +128,8 @@ impl Turn {
             report.note_reason(&reason);
             let inputs = self.inputs(slot, false);
             let made_from = fingerprint(&self.model, slot, &self.states);
-            let rows = self.workshop.stage_slot(recipe, table, (slot, inputs), calendar, &batch.staged).await?;
+            let rows =
+                self.workshop.stage_slot(recipe, (table, query), (slot, inputs), calendar, &batch.staged).await?;
             // The next day of a model that reads its own past is compared with what this day came out as.
             let state = built_state(&batch.before, &rows, Some(made_from), &self.workshop.run);
             self.states.set_slot(&recipe.name, slot, state);
@@ -192,7 +193,7 @@ impl Turn {
     async fn build_whole(
         &mut self,
         recipe: &Recipe,
-        table: &mut Table,
+        (table, query): (&mut Table, &Template),
         calendar: &Arc<dyn Calendar>,
         report: &mut ModelReport,
     ) -> Result<()> {
@@ -202,7 +203,7 @@ impl Turn {
         let before = self.states.get(&recipe.name).cloned().unwrap_or_default();
         let made_from = fingerprint(&self.model, None, &self.states);
         let inputs = self.inputs(None, false);
-        let staged = self.workshop.stage_whole(recipe, table, &inputs, calendar).await?;
+        let staged = self.workshop.stage_whole(recipe, (table, query), &inputs, calendar).await?;
         let is_gone = |slot: &&Slot| !staged.iter().any(|s| s.slot == **slot);
         let gone: Vec<Slot> = before.slots.keys().filter(is_gone).copied().collect();
         let mut after =

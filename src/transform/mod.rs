@@ -14,7 +14,6 @@ use std::sync::Arc;
 
 use anyhow::{Context, Result};
 use arrow::datatypes::{Field, Schema, SchemaRef};
-use datafusion::common::{ParamValues, ScalarValue};
 use datafusion::dataframe::DataFrame;
 use datafusion::datasource::TableProvider;
 use datafusion::execution::context::SessionContext;
@@ -26,8 +25,8 @@ pub use stage::Staged;
 pub use trial::Named;
 
 use crate::check::{self, Check, RowChecks, Rule, Violation};
-use crate::date::{BizDate, Slot, slot_words};
-use crate::engine::{Calendar, Engine, LakeScan, Seeds, register_calendar};
+use crate::date::{Slot, slot_words};
+use crate::engine::{Calendar, Engine, LakeScan, Seeds, Template, register_calendar};
 use crate::lake::{FileRef, Lake, Table, TableSpec, stored_type};
 use stage::Stager;
 
@@ -94,26 +93,38 @@ impl Workshop {
         Ok(session)
     }
 
-    /// The table of a recipe with the columns its SELECT yields, created when missing; other columns than before become
-    /// visible with the first rows that are published.
+    /// The table of a recipe with the columns its SELECT yields, created when missing, and its SELECT, planned; other columns
+    /// than before become visible with the first rows that are published. The inputs need no files.
     ///
     /// # Errors
     /// When the SELECT does not plan against its inputs, or the storage fails.
-    pub async fn table_of(&self, recipe: &Recipe, inputs: &[Input], calendar: &Arc<dyn Calendar>) -> Result<Table> {
+    pub async fn table_of(
+        &self,
+        recipe: &Recipe,
+        inputs: &[Input],
+        calendar: &Arc<dyn Calendar>,
+    ) -> Result<(Table, Template)> {
         let session = self.session(inputs, calendar)?;
         if recipe.own_past && !inputs.iter().any(|i| i.name == recipe.name) {
             // A model that reads its own past has no table on its first day: what it needs of it is what it declares.
             let empty = Arc::new(datafusion::catalog::MemTable::try_new(own_history(recipe), vec![vec![]])?);
             session.register_table(recipe.name.as_str(), empty)?;
         }
-        let frame = planned(&session, recipe, Some(BizDate::from_days(0))).await?;
+        let query = planned(&session, recipe).await?;
         let spec = TableSpec {
             name: recipe.name.clone(),
-            schema: commented(frame.schema().as_arrow(), &recipe.comments),
-            partitioned: recipe.partitioned && frame.schema().has_column_with_unqualified_name("dt"),
+            schema: commented(query.schema().as_arrow(), &recipe.comments),
+            partitioned: recipe.partitioned && query.schema().has_column_with_unqualified_name("dt"),
             description: recipe.description.clone(),
         };
-        self.lake.table_to_be(&spec).await
+        let table = self.lake.table_to_be(&spec).await?;
+        if !recipe.own_past {
+            return Ok((table, query));
+        }
+        session.deregister_table(recipe.name.as_str())?;
+        session.register_table(recipe.name.as_str(), overlaid(&table, &[], &[])?)?;
+        let query = planned(&session, recipe).await?;
+        Ok((table, query))
     }
 
     /// Stages one partition of a model; where the model reads itself it sees what is staged already.
@@ -123,7 +134,7 @@ impl Workshop {
     pub async fn stage_slot(
         &self,
         recipe: &Recipe,
-        table: &Table,
+        (table, query): (&Table, &Template),
         (slot, inputs): (Slot, Vec<Input>),
         calendar: &Arc<dyn Calendar>,
         staged: &[Staged],
@@ -134,8 +145,7 @@ impl Workshop {
             session.deregister_table(recipe.name.as_str())?;
             session.register_table(recipe.name.as_str(), overlaid(table, files, staged)?)?;
         }
-        let frame = planned(&session, recipe, slot).await?;
-        let rows = sorted(frame, &recipe.grain, false)?.execute_stream().await?;
+        let rows = query.rows(&session, slot).await?;
         let checks = RowChecks::new(&session, table.schema(), &recipe.checks);
         let mut stager = Stager::new(table, &self.run, &recipe.grain, checks)?;
         let what = || format!("build {} dt={}", recipe.name, slot_words(slot));
@@ -150,14 +160,12 @@ impl Workshop {
     pub async fn stage_whole(
         &self,
         recipe: &Recipe,
-        table: &Table,
+        (table, query): (&Table, &Template),
         inputs: &[Input],
         calendar: &Arc<dyn Calendar>,
     ) -> Result<Vec<Staged>> {
         let session = self.session(inputs, calendar)?;
-        let frame = planned(&session, recipe, None).await?;
-        let has_day = frame.schema().has_column_with_unqualified_name("dt");
-        let rows = sorted(frame, &recipe.grain, has_day)?.execute_stream().await?;
+        let rows = query.rows(&session, None).await?;
         let checks = RowChecks::new(&session, table.schema(), &recipe.checks);
         let mut stager = Stager::new(table, &self.run, &recipe.grain, checks)?;
         stager.stage_whole(rows).await.with_context(|| format!("build {}", recipe.name))?;
@@ -237,13 +245,11 @@ fn overlaid(table: &Table, files: &[FileRef], staged: &[Staged]) -> Result<Arc<d
     Ok(Arc::new(LakeScan::new(table, &seen, batches)?))
 }
 
-async fn planned(session: &SessionContext, recipe: &Recipe, slot: Slot) -> Result<DataFrame> {
+/// A recipe's SELECT, sorted as its files are.
+async fn planned(session: &SessionContext, recipe: &Recipe) -> Result<Template> {
     let frame = session.sql(&recipe.sql).await?;
-    if !recipe.by_day {
-        return Ok(frame);
-    }
-    let dt = ScalarValue::Date32(slot.map(BizDate::days));
-    Ok(frame.with_param_values(ParamValues::from(vec![("dt", dt)]))?)
+    let has_day = !recipe.by_day && frame.schema().has_column_with_unqualified_name("dt");
+    Template::new(session, sorted(frame, &recipe.grain, has_day)?)
 }
 
 /// Sorted by the grain, so that equal rows make equal files; by day first where a query yields many.

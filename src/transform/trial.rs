@@ -9,11 +9,13 @@ use arrow::array::RecordBatch;
 use arrow::compute::concat_batches;
 use arrow::datatypes::SchemaRef;
 use datafusion::catalog::TableProvider;
+use datafusion::common::{ParamValues, ScalarValue};
 use datafusion::execution::context::SessionContext;
+use futures::TryStreamExt;
 
-use super::{Recipe, Workshop, commented, own_history, planned, sorted};
+use super::{Recipe, Workshop, commented, own_history, planned};
 use crate::check::{self, Check, Violation};
-use crate::date::{BizDate, Slot};
+use crate::date::Slot;
 use crate::engine::{Calendar, cast_batch, memory_table, register_calendar};
 
 /// A table by the name under which a query knows it.
@@ -34,7 +36,12 @@ impl Workshop {
         if recipe.own_past {
             session.register_table(recipe.name.as_str(), memory_table(&own_history(recipe), &[])?)?;
         }
-        let frame = planned(&session, recipe, Some(BizDate::from_days(0))).await?;
+        let frame = session.sql(&recipe.sql).await?;
+        let any_day = ScalarValue::Date32(Some(0));
+        let frame = match recipe.by_day {
+            true => frame.with_param_values(ParamValues::from(vec![("dt", any_day)]))?,
+            false => frame,
+        };
         Ok(commented(frame.schema().as_arrow(), &recipe.comments))
     }
 
@@ -50,10 +57,7 @@ impl Workshop {
         calendar: &Arc<dyn Calendar>,
     ) -> Result<RecordBatch> {
         let session = self.session_with(tables, calendar)?;
-        let frame = planned(&session, recipe, slot).await?;
-        let by_day = !recipe.by_day && frame.schema().has_column_with_unqualified_name("dt");
-        let frame = sorted(frame, &recipe.grain, by_day)?;
-        let rows = frame.collect().await?;
+        let rows: Vec<RecordBatch> = planned(&session, recipe).await?.rows(&session, slot).await?.try_collect().await?;
         let rows = rows.iter().map(|batch| cast_batch(batch, schema)).collect::<Result<Vec<_>, _>>()?;
         Ok(concat_batches(schema, &rows)?)
     }
