@@ -82,11 +82,16 @@ impl Engine {
         scalar.chain(sums).chain(state.window_functions().keys()).cloned().collect()
     }
 
+    /// Whether a query that reads so many rows is computed on one thread.
+    pub fn is_small(rows: u64) -> bool {
+        rows < SPLIT_ROWS
+    }
+
     /// A session for a query that reads about so many rows: few are computed in one piece, for splitting them over
     /// threads and gathering them again would cost more than it saves. The result is the same either way.
     pub fn session_for(&self, rows: u64) -> SessionContext {
         let session = self.session();
-        if rows < SPLIT_ROWS {
+        if Self::is_small(rows) {
             session.state_ref().write().config_mut().options_mut().execution.target_partitions = 1;
         }
         session

@@ -202,6 +202,7 @@ impl Pass<'_> {
             states: states.clone(),
             tables: tables.clone(),
             meter: Arc::clone(meter),
+            threads: self.ctx.config.resources.threads().max(1),
         }))
     }
 }

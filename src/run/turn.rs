@@ -1,17 +1,18 @@
 //! One model's turn: its stale partitions staged, checked and published, a batch of days at a time.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
 use std::time::Instant;
 
-use anyhow::Result;
+use anyhow::{Context as _, Result};
+use datafusion::common::runtime::SpawnedTask;
 
 use super::meter::Meter;
 use super::project::{Project, SlotRecord, WHOLE, WholeRecord, model_domain, slot_domain};
 use super::report::{ModelReport, ModelResult};
 use crate::check::{Check, Rule, Severity};
 use crate::date::Slot;
-use crate::engine::{Calendar, Template};
+use crate::engine::{Calendar, Engine, Template};
 use crate::lake::{FileRef, Table};
 use crate::model::{CheckKind, Layer, Model, Read, Span};
 use crate::plan::{Fingerprint, Reason, SlotState, States, TableState, fingerprint, stale};
@@ -28,6 +29,25 @@ struct Batch {
     before: TableState,
     staged: Vec<Staged>,
     rows: u64,
+}
+
+/// A partition that is to be built.
+struct Due {
+    slot: Slot,
+    reason: Reason,
+    made_from: Fingerprint,
+    inputs: Vec<Input>,
+    /// The rows of the files that it reads.
+    rows: u64,
+}
+
+/// A partition that is being computed.
+struct UnderWay {
+    slot: Slot,
+    made_from: Fingerprint,
+    rows: SpawnedTask<Result<Staged>>,
+    /// The rows of the files that it reads.
+    reads: u64,
 }
 
 /// What one commit changes: partitions that come or are replaced, partitions that go, records.
@@ -57,6 +77,8 @@ pub struct Turn {
     pub tables: BTreeMap<String, Table>,
     /// Counts what is done.
     pub meter: Arc<Meter>,
+    /// How many partitions may be computed side by side.
+    pub threads: usize,
 }
 
 /// A model after its turn.
@@ -72,10 +94,11 @@ pub struct Built {
 /// One model's turn: its stale partitions staged, checked and published, a batch of days at a time.
 pub async fn take(mut turn: Turn) -> Result<Built> {
     let since = Instant::now();
-    let recipe = recipe(&turn.model);
+    let recipe = Arc::new(recipe(&turn.model));
     let calendar = turn.project.calendar(&turn.states);
     let inputs = turn.shapes();
     let (mut table, query) = turn.workshop.table_of(&recipe, &inputs, &calendar).await?;
+    let query = Arc::new(query);
     turn.tables.insert(recipe.name.clone(), table.clone());
     let mut report = ModelReport::new(&recipe.name);
     if turn.model.uses_day {
@@ -110,8 +133,8 @@ impl Turn {
 
     async fn build_days(
         &mut self,
-        recipe: &Recipe,
-        (table, query): (&mut Table, &Template),
+        recipe: &Arc<Recipe>,
+        (table, query): (&mut Table, &Arc<Template>),
         calendar: &Arc<dyn Calendar>,
         report: &mut ModelReport,
     ) -> Result<()> {
@@ -122,14 +145,19 @@ impl Turn {
             self.forced.extend(self.slots.iter().copied());
         }
         let mut batch = Batch { before, staged: Vec::new(), rows: 0 };
-        for slot in std::mem::take(&mut self.slots) {
-            let due = stale(&self.model, &[slot], &self.states).into_iter().next().map(|(_, reason)| reason);
-            let Some(reason) = due.or_else(|| self.forced.contains(&slot).then_some(Reason::Forced)) else { continue };
-            report.note_reason(&reason);
-            let inputs = self.inputs(slot, false);
-            let made_from = fingerprint(&self.model, slot, &self.states);
-            let rows =
-                self.workshop.stage_slot(recipe, (table, query), (slot, inputs), calendar, &batch.staged).await?;
+        let mut slots = std::mem::take(&mut self.slots).into_iter();
+        let mut under_way: VecDeque<UnderWay> = VecDeque::new();
+        let mut next = self.next_due(&mut slots);
+        loop {
+            while let Some(due) = next.take_if(|due| self.may_begin(due, &under_way)) {
+                report.note_reason(&due.reason);
+                under_way.push_back(self.begin(recipe, (table, query), due, calendar, &batch.staged));
+                if !self.model.reads_itself() {
+                    next = self.next_due(&mut slots);
+                }
+            }
+            let Some(UnderWay { slot, made_from, rows, .. }) = under_way.pop_front() else { break };
+            let rows = rows.join_unwind().await.context("a partition was given up")??;
             // The next day of a model that reads its own past is compared with what this day came out as.
             let state = built_state(&batch.before, &rows, Some(made_from), &self.workshop.run);
             self.states.set_slot(&recipe.name, slot, state);
@@ -143,9 +171,50 @@ impl Turn {
                 }
                 self.meter.published(&recipe.name, report.built);
             }
+            if next.is_none() {
+                next = self.next_due(&mut slots);
+            }
         }
         self.settle(recipe, table, calendar, report, &mut batch).await?;
         Ok(())
+    }
+
+    /// The next of some partitions that is to be built, with what it is made from.
+    fn next_due(&self, slots: &mut impl Iterator<Item = Slot>) -> Option<Due> {
+        slots.find_map(|slot| {
+            let due = stale(&self.model, &[slot], &self.states).into_iter().next().map(|(_, reason)| reason);
+            let reason = due.or_else(|| self.forced.contains(&slot).then_some(Reason::Forced))?;
+            let inputs = self.inputs(slot, false);
+            let rows = inputs.iter().flat_map(|input| &input.files).map(|file| file.rows).sum();
+            Some(Due { slot, reason, made_from: fingerprint(&self.model, slot, &self.states), inputs, rows })
+        })
+    }
+
+    /// Whether a partition may be begun beside others: small ones are computed side by side, a large one by all threads.
+    fn may_begin(&self, due: &Due, under_way: &VecDeque<UnderWay>) -> bool {
+        let is_alone = |rows: u64| self.model.reads_itself() || !Engine::is_small(rows);
+        match under_way.back() {
+            None => true,
+            Some(last) => under_way.len() < self.threads && !is_alone(due.rows) && !is_alone(last.reads),
+        }
+    }
+
+    /// Begins to compute a partition.
+    fn begin(
+        &self,
+        recipe: &Arc<Recipe>,
+        (table, query): (&Table, &Arc<Template>),
+        Due { slot, made_from, inputs, rows: reads, .. }: Due,
+        calendar: &Arc<dyn Calendar>,
+        staged: &[Staged],
+    ) -> UnderWay {
+        let (workshop, recipe, table) = (self.workshop.clone(), Arc::clone(recipe), table.clone());
+        let (query, calendar) = (Arc::clone(query), Arc::clone(calendar));
+        let staged = if recipe.own_past { staged.to_vec() } else { Vec::new() };
+        let rows = SpawnedTask::spawn(async move {
+            workshop.stage_slot(&recipe, (&table, &query), (slot, inputs), &calendar, &staged).await
+        });
+        UnderWay { slot, made_from, rows, reads }
     }
 
     /// Checks and publishes a batch of days, with what they replace; `false` when a check forbids it.

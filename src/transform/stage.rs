@@ -22,6 +22,7 @@ use crate::lake::{EncodedFile, StagedFile, Table, encode_parquet, sorted_by};
 const MEMORY_BYTES: usize = 64 << 20;
 
 /// The rows of one partition, computed and not yet published.
+#[derive(Clone)]
 pub struct Staged {
     /// The partition.
     pub slot: Slot,

@@ -6,7 +6,7 @@ import subprocess
 
 from measure import HERE, emptied, size_mb
 
-PEERS = {"duckdb": "duckdb", "polars": "polars", "chdb": "chdb", "spark": "pyspark"}
+PEERS = {"duckdb": "duckdb", "duckdb_by_day": "duckdb", "polars": "polars", "chdb": "chdb", "spark": "pyspark"}
 
 
 def run(part):

@@ -1,8 +1,8 @@
 """Flat log lines → typed zstd Parquet with the event's date and the file's name, by one engine in a process of its own.
 
-    python ingest_peers.py ENGINE LOGS OUT THREADS     ENGINE: duckdb, polars, chdb, spark
+    python ingest_peers.py ENGINE LOGS OUT THREADS     ENGINE: duckdb, duckdb_by_day, polars, chdb, spark
 
-Each is told the types and is written as its manual has it. Rows need no order, where an engine can be told so.
+`duckdb_by_day` writes what strata's lake has: a folder for each day, lines in the order of the log. Each is told the types and is written as its manual has it. Rows need no order, where an engine can be told so.
 """
 
 import os
@@ -15,17 +15,21 @@ INTS = "platform net act ad_status location loading_type goods_num".split()
 TEXTS = "event_id xaid ver vercode brand model display osver".split()
 
 
-def duckdb(logs, out, threads):
+def duckdb(logs, out, threads, by_day=False):
     import duckdb
 
     types = {**dict.fromkeys(LONGS, "BIGINT"), **dict.fromkeys(INTS, "INTEGER"), **dict.fromkeys(TEXTS, "VARCHAR")}
     con = duckdb.connect()
     con.execute(f"set threads = {threads}")
-    con.execute("set preserve_insertion_order = false")
+    con.execute(f"set preserve_insertion_order = {str(by_day).lower()}")
     con.execute(f"""copy (
         select *, cast(to_timestamp(acttime / 1000.0) at time zone '{ZONE}' as date) as dt
         from read_json('{logs}/*/*', format = 'newline_delimited', columns = {types}, filename = true)
-    ) to '{out}' (format parquet, compression zstd)""")
+    ) to '{out}' (format parquet, compression zstd{', partition_by (dt)' if by_day else ''})""")
+
+
+def duckdb_by_day(logs, out, threads):
+    duckdb(logs, out, threads, by_day=True)
 
 
 def polars(logs, out, threads):

@@ -26,6 +26,10 @@ PARTS = {
                 "faster than the best of DuckDB, Polars and chDB, times", ">=", 2.5,
                 lambda m: min(map(m.wall, ("duckdb", "polars", "chdb"))) / m.wall("strata"),
             ),
+            (
+                "faster than DuckDB that writes by day and in order, as the lake is, times", ">=", 3,
+                lambda m: m.wall("duckdb_by_day") / m.wall("strata"),
+            ),
             ("faster than Spark, times", ">=", 12, lambda m: m.wall("spark") / m.wall("strata")),
             (
                 "rate over that of the fastest parser", ">=", 0.5,
@@ -33,6 +37,7 @@ PARTS = {
             ),
             ("peak memory over 1 GiB", "<=", 1, lambda m: m.peak("strata") / 1073.7),
             ("peak memory over DuckDB's", "<=", 0.5, lambda m: m.peak("strata") / m.peak("duckdb")),
+            ("peak memory over that of DuckDB by day", "<=", 0.5, lambda m: m.peak("strata") / m.peak("duckdb_by_day")),
             ("lake in the same columns over DuckDB's file", "<=", 1.1, lambda m: m.lake / m.output("duckdb")),
         ],
     ),
@@ -56,10 +61,13 @@ PARTS = {
         ],
     ),
     "idle": (
-        "Small days: what a run and a plan cost when nothing has arrived, and a night late in the year against an early one.",
+        "Small days: what a run and a plan cost when nothing has arrived, what a run costs after one event of 20 days ago, and a"
+        " night late in the year against an early one.",
         [
             ("nothing to do, `run`, seconds", "<=", 0.3, lambda m: m.wall("strata run")),
             ("nothing to do, `plan`, seconds", "<=", 0.3, lambda m: m.wall("strata plan")),
+            ("a late event faster than its 21 days in full, times", ">=", 20,
+             lambda m: m.wall("strata build, its 21 days in full") / m.wall("strata run, late event")),
             ("a late night over an early one", "<=", 1.2, lambda m: m.nights[1] / m.nights[0]),
         ],
     ),
