@@ -217,11 +217,14 @@ fn a_table_that_no_model_is_exported_to_any_more_is_told_in_every_kind_of_target
     let everywhere = |sql: &str| sql.replace("export: metrics, second", "export: metrics, file");
     warehouse.write_model(first, &everywhere(&open));
     warehouse.write_model(second, &everywhere(&visitor));
-    let left = |said: &str| said.matches("no model is exported to").count();
+    let left = |said: &str| said.matches("no model of this project is exported to").count();
     assert_eq!(left(&warehouse.succeeds(&["run"])), 0);
     warehouse.write_model(second, &visitor.replace("export: metrics, second", "export: beside"));
     let said = warehouse.succeeds(&["run"]);
-    assert!(said.contains(&format!("export file: no model is exported to {second} any more")), "{said}");
+    assert!(
+        said.contains(&format!("export file: no model of this project is exported to {second} any more")),
+        "{said}"
+    );
     assert_eq!(left(&said), 1, "the database still has it from `beside`:\n{said}");
     fs::remove_file(warehouse.path().join(format!("sql/app/{second}.sql"))).expect("removes");
     let said = warehouse.succeeds(&["export"]);

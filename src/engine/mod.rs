@@ -28,7 +28,7 @@ pub use functions::{Calendar, register_calendar};
 pub use memory::memory_table;
 pub use scan::{LakeScan, cast_batch};
 pub use schemas::{Seeds, register_lake};
-pub use template::Template;
+pub use template::{Template, analyzed};
 pub use types::{in_sql_words, sql_type};
 
 use crate::date::Zone;

@@ -173,7 +173,8 @@ impl Table {
         let mut delta = self.now.delta.clone();
         delta.update_state().await.with_context(|| format!("open {} at version {version}", self.name))?;
         self.now = Snapshot::of(delta)?;
-        self.lake.kept.keep_snapshot(&self.name, version, self.now.clone());
+        // Another writer may have been at it.
+        self.lake.kept.keep_snapshot(&self.name, self.version(), self.now.clone());
         self.schema = Arc::clone(&self.now.schema);
         self.pending = None;
         self.retyped = false;

@@ -7,6 +7,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use anyhow::{Result, anyhow};
+use tokio::sync::Semaphore;
 use tokio::task::{Id, JoinSet};
 
 use super::meter::Meter;
@@ -50,6 +51,7 @@ pub async fn build(
     let broken = target.incomplete.clone();
     let mut progress = Progress { states, reports: Vec::new(), broken, meter: Arc::clone(&meter) };
     let models = &project.models;
+    let seats = Arc::new(Semaphore::new(ctx.config.resources.threads().max(1)));
     // Where metrics begin is known once the tables are right that say so: these come first, over all their days.
     let known = begins(models, progress.states, &project.starts, project.start());
     let asked = wanted(models, &target.selected, target.window, &known, progress.states);
@@ -58,7 +60,8 @@ pub async fn build(
     for (selected, window, force) in [(&deciding, all_days, false), (&target.selected, target.window, target.force)] {
         let first_days = begins(models, progress.states, &project.starts, project.start());
         let wanted = wanted(models, selected, window, &first_days, progress.states);
-        let pass = Pass { ctx, project, workshop: &workshop, target, force, first_days: &first_days, wanted: &wanted };
+        let (first_days, wanted) = (&first_days, &wanted);
+        let pass = Pass { ctx, project, workshop: &workshop, target, force, first_days, wanted, seats: &seats };
         pass.build(&mut progress).await?;
     }
     meter.finish(progress.reports.iter().map(|report| report.built).sum());
@@ -83,6 +86,8 @@ struct Pass<'a> {
     force: bool,
     first_days: &'a Begins,
     wanted: &'a Wanted,
+    /// For the partitions that are computed at a time.
+    seats: &'a Arc<Semaphore>,
 }
 
 impl Pass<'_> {
@@ -203,6 +208,7 @@ impl Pass<'_> {
             tables: tables.clone(),
             meter: Arc::clone(meter),
             threads: self.ctx.config.resources.threads().max(1),
+            seats: Arc::clone(self.seats),
         }))
     }
 }

@@ -97,8 +97,8 @@ impl Exports<'_> {
             self.project.models.iter().filter(|m| is_exported(m)).map(|m| m.name.as_str()).collect();
         for table in recorded.iter().filter(|table| !kept.contains(table.as_str())) {
             let text = format!(
-                "export {name}: no model is exported to {table} any more: its rows stay as they were. Drop it there, and \
-                 delete its rows of strata_export, strata_table and strata_column"
+                "export {name}: no model of this project is exported to {table} any more: its rows stay as they were. Unless \
+                 another project fills it, drop it there and delete its rows of strata_export, strata_table and strata_column"
             );
             self.say(Event::Warning(text.clone()));
             report.warnings.push(text);

@@ -6,6 +6,7 @@ use std::time::Instant;
 
 use anyhow::{Context as _, Result};
 use datafusion::common::runtime::SpawnedTask;
+use tokio::sync::Semaphore;
 
 use super::meter::Meter;
 use super::project::{Project, SlotRecord, WHOLE, WholeRecord, model_domain, slot_domain};
@@ -79,6 +80,8 @@ pub struct Turn {
     pub meter: Arc<Meter>,
     /// How many partitions may be computed side by side.
     pub threads: usize,
+    /// What each of them needs while it is computed: so many there are for all models together.
+    pub seats: Arc<Semaphore>,
 }
 
 /// A model after its turn.
@@ -209,9 +212,10 @@ impl Turn {
         staged: &[Staged],
     ) -> UnderWay {
         let (workshop, recipe, table) = (self.workshop.clone(), Arc::clone(recipe), table.clone());
-        let (query, calendar) = (Arc::clone(query), Arc::clone(calendar));
+        let (query, calendar, seats) = (Arc::clone(query), Arc::clone(calendar), Arc::clone(&self.seats));
         let staged = if recipe.own_past { staged.to_vec() } else { Vec::new() };
         let rows = SpawnedTask::spawn(async move {
+            let _seat = seats.acquire_owned().await?;
             workshop.stage_slot(&recipe, (&table, &query), (slot, inputs), &calendar, &staged).await
         });
         UnderWay { slot, made_from, rows, reads }
@@ -272,7 +276,9 @@ impl Turn {
         let before = self.states.get(&recipe.name).cloned().unwrap_or_default();
         let made_from = fingerprint(&self.model, None, &self.states);
         let inputs = self.inputs(None, false);
+        let seat = Arc::clone(&self.seats).acquire_owned().await?;
         let staged = self.workshop.stage_whole(recipe, (table, query), &inputs, calendar).await?;
+        drop(seat);
         let is_gone = |slot: &&Slot| !staged.iter().any(|s| s.slot == **slot);
         let gone: Vec<Slot> = before.slots.keys().filter(is_gone).copied().collect();
         let mut after =

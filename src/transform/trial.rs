@@ -9,14 +9,13 @@ use arrow::array::RecordBatch;
 use arrow::compute::concat_batches;
 use arrow::datatypes::SchemaRef;
 use datafusion::catalog::TableProvider;
-use datafusion::common::{ParamValues, ScalarValue};
 use datafusion::execution::context::SessionContext;
 use futures::TryStreamExt;
 
 use super::{Recipe, Workshop, commented, own_history, planned};
 use crate::check::{self, Check, Violation};
 use crate::date::Slot;
-use crate::engine::{Calendar, cast_batch, memory_table, register_calendar};
+use crate::engine::{Calendar, analyzed, cast_batch, memory_table, register_calendar};
 
 /// A table by the name under which a query knows it.
 pub type Named = (String, Arc<dyn TableProvider>);
@@ -36,13 +35,8 @@ impl Workshop {
         if recipe.own_past {
             session.register_table(recipe.name.as_str(), memory_table(&own_history(recipe), &[])?)?;
         }
-        let frame = session.sql(&recipe.sql).await?;
-        let any_day = ScalarValue::Date32(Some(0));
-        let frame = match recipe.by_day {
-            true => frame.with_param_values(ParamValues::from(vec![("dt", any_day)]))?,
-            false => frame,
-        };
-        Ok(commented(frame.schema().as_arrow(), &recipe.comments))
+        let plan = analyzed(&session, session.sql(&recipe.sql).await?)?;
+        Ok(commented(plan.schema().as_arrow(), &recipe.comments))
     }
 
     /// The rows that a recipe makes of the given tables, sorted by its grain, in the types of its table.

@@ -132,6 +132,10 @@ async fn ingest_with(job: &LogsIngest<'_>, sizes: Sizes) -> Result<IngestOutcome
     let records = job.lake.records(table).await?;
     let specs = (events_spec(job), reject_spec());
     let is_ready = job.lake.has(&specs.0).await? && job.lake.has(&specs.1).await?;
+    if !is_ready {
+        job.lake.ensure_table(&specs.0, job.now_ms).await?;
+        job.lake.ensure_table(&specs.1, job.now_ms).await?;
+    }
     finish_replay(job.lake, table, &records, job.now_ms).await?;
     let Look { files, plan } = look(job, &records).await?;
     let mut outcome = IngestOutcome { files_seen: files.len(), files_new: plan.files.len(), ..Default::default() };
@@ -141,15 +145,11 @@ async fn ingest_with(job: &LogsIngest<'_>, sizes: Sizes) -> Result<IngestOutcome
     let total = plan.files.iter().map(|planned| planned.file.size).sum();
     job.reporter.report(Event::StepStarted { step: step.clone(), total });
     plan.warnings.iter().for_each(|warning| job.reporter.report(Event::Warning(warning.clone())));
-    let is_idle = plan.files.is_empty() && plan.gone.is_empty();
-    if is_idle && is_ready {
+    if plan.files.is_empty() && plan.gone.is_empty() {
         return Ok(nothing_new(job, step, outcome));
     }
     let events = job.lake.ensure_table(&specs.0, job.now_ms).await?;
     let rejects = job.lake.ensure_table(&specs.1, job.now_ms).await?;
-    if is_idle {
-        return Ok(nothing_new(job, step, outcome));
-    }
     let event = &job.source.event;
     let reasons = reason_names(&event.kind, &event.time);
     let Plan { files: planned, gone, .. } = plan;
