@@ -30,8 +30,9 @@ def main(lake, rejects, outs):
     ours = sums(con, lake.rows())
     landed, rejected = (sum(rows for _, _, rows in table.files) for table in (lake, rejects))
     for out in sorted(pathlib.Path(outs).iterdir()):
-        days = "hive_partitioning = true, hive_types = {'dt': DATE}"
-        relation = f"select * from read_parquet({literal(out / '**/*.parquet' if out.is_dir() else out)}, {days})"
+        files = literal(out / "**/*.parquet" if out.is_dir() else out)
+        days = ", hive_partitioning = true, hive_types = {'dt': DATE}" if list(out.glob("dt=*")) else ""
+        relation = f"select * from read_parquet({files}{days})"
         theirs = sums(con, relation)
         (rows,) = con.execute(f"select count(*) from ({relation})").fetchone()
         if theirs != ours or rows != landed + rejected:
