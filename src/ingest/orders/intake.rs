@@ -10,6 +10,7 @@ use std::collections::BTreeMap;
 use anyhow::Result;
 use arrow::array::RecordBatch;
 
+use super::chunk::{Chunk, Column};
 use super::layout::{Layout, mask_of};
 use super::mask::{masked, shape, shown};
 use super::rows::RowBuilder;
@@ -156,14 +157,35 @@ impl<'a> Intake<'a> {
         self.count(row, verdict.is_none());
         let Some((reason, detail)) = verdict else {
             self.rows.push(&row.values, self.layout.slot_of(&row.values, self.arrival), self.before + self.tally.read);
-            return if self.rows.count() >= PART_ROWS || self.rows.bytes() >= PART_BYTES {
-                self.flush_rows()
-            } else {
-                Ok(())
-            };
+            return self.flush_if_full();
         };
         let raw = self.keepable(row, source);
         self.reject(source.byte_offset(), reason, &format!("{}: {detail}", source.place()), &raw)
+    }
+
+    /// Takes many rows of which none is bad; `false`, and nothing is taken, when one lacks its key.
+    ///
+    /// # Errors
+    /// When the sink fails.
+    pub fn chunk(&mut self, chunk: &Chunk<'_>) -> Result<bool> {
+        if self.layout.key.iter().any(|column| chunk.columns[*column].has_nulls()) {
+            return Ok(false);
+        }
+        for (column, sum) in chunk.columns.iter().zip(&mut self.sums) {
+            if let Column::Money(amounts) = column {
+                let amount: i128 = amounts.values.iter().sum();
+                sum.read.0 += amount;
+                sum.landed.0 += amount;
+            }
+        }
+        let day = self.layout.day.map(|day| &chunk.columns[day]);
+        let time = |row| if let Some(Column::Datetimes(times)) = day { times.get(row) } else { None };
+        let slots = (0..chunk.rows).map(|row| self.layout.slot(time(row), self.arrival));
+        self.rows.extend(&chunk.columns, slots, self.before + self.tally.read + 1);
+        self.tally.read += chunk.rows as u64;
+        self.tally.landed += chunk.rows as u64;
+        self.flush_if_full()?;
+        Ok(true)
     }
 
     /// Takes a record that has no readable fields: it is a row too.
@@ -249,6 +271,10 @@ impl<'a> Intake<'a> {
         let row_number = Some(self.before + self.tally.read);
         self.rejects.push(&self.file, &Reject { byte_offset: offset, row_number, element: None, reason, detail, raw });
         if self.rejects.bytes() >= REJECT_PART_BYTES { self.flush_rejects() } else { Ok(()) }
+    }
+
+    fn flush_if_full(&mut self) -> Result<()> {
+        if self.rows.count() >= PART_ROWS || self.rows.bytes() >= PART_BYTES { self.flush_rows() } else { Ok(()) }
     }
 
     fn flush_rows(&mut self) -> Result<()> {

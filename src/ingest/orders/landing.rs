@@ -1,14 +1,17 @@
 //! Staging rows: batches gather by partition, become Parquet files of the table, and wait for a commit.
 //!
 //! A landing is filled file by file: one of its own for each file being read, absorbed by the table's when the file
-//! turns out good, discarded when not. Also here: files of the table anew, without rows that are to leave.
+//! turns out good, discarded when not. What is full is encoded and written while the next rows come. Also here: files of
+//! the table anew, without rows that are to leave.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::panic::resume_unwind;
 
 use anyhow::Result;
 use arrow::array::{BooleanArray, RecordBatch};
 use arrow::compute::{filter_record_batch, not};
 use tokio::runtime::Handle;
+use tokio::task::JoinHandle;
 
 use super::rows::staged;
 use super::versions::LastVersions;
@@ -31,7 +34,12 @@ pub struct Landing<'a> {
     slots: BTreeSet<Slot>,
     versions: Option<LastVersions>,
     known: u64,
+    /// What is being written.
+    writing: Option<JoinHandle<Written>>,
 }
+
+/// The files that were staged, and how many rows were left out since they had landed before.
+type Written = (Vec<StagedFile>, Result<u64>);
 
 impl<'a> Landing<'a> {
     /// An empty landing in a table; to be used on a thread where waiting for the runtime is allowed.
@@ -47,6 +55,7 @@ impl<'a> Landing<'a> {
             slots: BTreeSet::new(),
             versions: None,
             known: 0,
+            writing: None,
         }
     }
 
@@ -61,6 +70,7 @@ impl<'a> Landing<'a> {
     /// When files cannot be written.
     pub fn settle(&mut self) -> Result<u64> {
         self.flush()?;
+        self.wait()?;
         Ok(self.known)
     }
 
@@ -87,8 +97,10 @@ impl<'a> Landing<'a> {
     ///
     /// # Errors
     /// When files cannot be written.
-    pub fn absorb(&mut self, file: Self) -> Result<()> {
+    pub fn absorb(&mut self, mut file: Self) -> Result<()> {
+        let written = file.wait();
         self.staged.extend(file.staged);
+        written?;
         self.slots.extend(file.slots);
         self.rows += file.rows;
         self.bytes += file.bytes;
@@ -99,7 +111,9 @@ impl<'a> Landing<'a> {
     }
 
     /// Takes away what was staged, for rows that will not be committed.
-    pub fn discard(self) {
+    pub fn discard(mut self) {
+        // Whatever became of it.
+        let _ = self.wait();
         self.runtime.block_on(self.table.discard(&self.staged));
     }
 
@@ -113,7 +127,7 @@ impl<'a> Landing<'a> {
     /// # Errors
     /// When files cannot be written.
     pub fn finish(mut self) -> Result<Vec<StagedFile>> {
-        self.flush()?;
+        self.settle()?;
         Ok(self.staged)
     }
 
@@ -121,23 +135,58 @@ impl<'a> Landing<'a> {
         if self.rows >= PENDING_ROWS || self.bytes >= PENDING_BYTES { self.flush() } else { Ok(()) }
     }
 
+    /// Begins to write all that waits, once what was begun before is written.
     fn flush(&mut self) -> Result<()> {
-        let schema = staged(&self.table.file_schema());
+        self.wait()?;
         (self.rows, self.bytes) = (0, 0);
-        for (slot, batches) in std::mem::take(&mut self.pending) {
-            let mut batches = batches.iter().map(|batch| conform(batch, &schema)).collect::<Result<Vec<_>>>()?;
-            if let Some(versions) = &self.versions {
-                let (new, known) = versions.without_known(self.table, &self.runtime, slot, batches)?;
-                (batches, self.known) = (new, self.known + known);
-            }
-            if batches.is_empty() {
-                continue;
-            }
-            let file = encode_parquet(&schema, &batches)?;
-            self.staged.push(self.runtime.block_on(self.table.put(slot, file, self.run))?);
+        let pending = std::mem::take(&mut self.pending);
+        if !pending.is_empty() {
+            let (table, versions) = (self.table.clone(), self.versions.clone());
+            let (run, runtime) = (self.run.to_owned(), self.runtime.clone());
+            let write = move || {
+                let mut staged = Vec::new();
+                let known = write(&table, &run, versions.as_ref(), &runtime, pending, &mut staged);
+                (staged, known)
+            };
+            self.writing = Some(self.runtime.spawn_blocking(write));
         }
         Ok(())
     }
+
+    fn wait(&mut self) -> Result<()> {
+        let Some(writing) = self.writing.take() else { return Ok(()) };
+        let written = self.runtime.block_on(writing);
+        let (staged, known) = written.unwrap_or_else(|error| resume_unwind(error.into_panic()));
+        self.staged.extend(staged);
+        self.known += known?;
+        Ok(())
+    }
+}
+
+/// Writes a file for each partition, and adds it to those `staged`; how many rows were left out.
+fn write(
+    table: &Table,
+    run: &str,
+    versions: Option<&LastVersions>,
+    runtime: &Handle,
+    pending: BTreeMap<Slot, Vec<RecordBatch>>,
+    staged_files: &mut Vec<StagedFile>,
+) -> Result<u64> {
+    let schema = staged(&table.file_schema());
+    let mut left_out = 0;
+    for (slot, batches) in pending {
+        let mut batches = batches.iter().map(|batch| conform(batch, &schema)).collect::<Result<Vec<_>>>()?;
+        if let Some(versions) = versions {
+            let (new, known) = versions.without_known(table, runtime, slot, batches)?;
+            (batches, left_out) = (new, left_out + known);
+        }
+        if batches.is_empty() {
+            continue;
+        }
+        let file = encode_parquet(&schema, &batches)?;
+        staged_files.push(runtime.block_on(table.put(slot, file, run))?);
+    }
+    Ok(left_out)
 }
 
 /// Stages the files of a table anew that hold rows which are to leave; what to add and what to remove.

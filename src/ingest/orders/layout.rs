@@ -107,10 +107,15 @@ impl Layout {
 
     /// The partition of a row: the day it belongs to, or the date that its snapshot describes.
     pub fn slot_of(&self, values: &[Value<'_>], arrival: BizDate) -> Option<BizDate> {
-        match (self.delivery, self.day.map(|day| &values[day])) {
-            (Delivery::Snapshot, _) => Some(arrival),
-            (Delivery::Changes, Some(Value::Datetime(micros))) => super::value::day_of(*micros),
-            (Delivery::Changes, _) => None,
+        let day = self.day.map(|day| &values[day]);
+        self.slot(if let Some(Value::Datetime(micros)) = day { Some(*micros) } else { None }, arrival)
+    }
+
+    /// The partition of a row whose day column has this value.
+    pub fn slot(&self, micros: Option<i64>, arrival: BizDate) -> Option<BizDate> {
+        match self.delivery {
+            Delivery::Snapshot => Some(arrival),
+            Delivery::Changes => micros.and_then(super::value::day_of),
         }
     }
 

@@ -5,6 +5,7 @@
 //! Everything from `intake` on is the same for rows that come from elsewhere than files. `deleted` is for what is there no more.
 
 mod batch;
+mod chunk;
 mod csv;
 mod deleted;
 mod extract;

@@ -13,6 +13,7 @@ use arrow::array::{
 use arrow::compute::take_record_batch;
 use arrow::datatypes::{DataType, Int32Type, Schema, SchemaRef};
 
+use super::chunk::Column;
 use super::layout::{Layout, MONEY, mask_of};
 use super::mask::masked;
 use super::value::Value;
@@ -69,6 +70,18 @@ impl RowBuilder {
         }
         self.row_number.append_value(i64::try_from(row_number).unwrap_or(i64::MAX));
         self.slots.push(slot);
+    }
+
+    /// Adds many rows, which have no undeclared columns; they are numbered from `first` on.
+    pub fn extend(&mut self, columns: &[Column<'_>], slots: impl Iterator<Item = Slot>, first: u64) {
+        let before = self.slots.len();
+        self.slots.extend(slots);
+        let rows = self.slots.len() - before;
+        for (builder, column) in self.columns.iter_mut().zip(columns) {
+            self.bytes += builder.extend(column, rows);
+        }
+        let first = i64::try_from(first).unwrap_or(i64::MAX);
+        (0..rows as i64).for_each(|row| self.row_number.append_value(first.saturating_add(row)));
     }
 
     /// How many rows there are since the last batch.
@@ -204,6 +217,25 @@ impl ColumnBuilder {
                 bytes.map_or(4, |bytes| bytes.len() + 4)
             }
             (column, value) => column.push_small(value),
+        }
+    }
+
+    /// Adds so many values and returns about how many bytes they take.
+    fn extend(&mut self, values: &Column<'_>, rows: usize) -> usize {
+        match (self, values) {
+            (Self::I64(column), Column::Integers(new)) => {
+                column.append_values(&new.values, &new.valid);
+                8 * rows
+            }
+            (Self::Money(column), Column::Money(new)) => {
+                column.append_values(&new.values, &new.valid);
+                16 * rows
+            }
+            (Self::Datetime(column), Column::Datetimes(new)) => {
+                column.append_values(&new.values, &new.valid);
+                8 * rows
+            }
+            (column, values) => (0..rows).map(|row| column.push(&values.value(row))).sum(),
         }
     }
 

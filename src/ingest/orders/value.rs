@@ -166,6 +166,28 @@ fn long_money(digits: &[u8]) -> Result<i128, Fault> {
     money_in_range(amount)
 }
 
+/// An amount as servers mostly write it, in hundredths: few digits, two of them behind the point. `None` of any other,
+/// good or bad.
+pub fn plain_amount(bytes: &[u8]) -> Option<i64> {
+    let (negative, digits) = match bytes {
+        [b'-', rest @ ..] => (true, rest),
+        digits => (false, digits),
+    };
+    let [whole @ .., b'.', tens, ones] = digits else { return None };
+    if whole.is_empty() || digits.len() > SHORT_MONEY {
+        return None;
+    }
+    let mut amount = 0_i64;
+    for byte in whole.iter().chain([tens, ones]) {
+        let digit = byte.wrapping_sub(b'0');
+        if digit > 9 {
+            return None;
+        }
+        amount = amount * 10 + i64::from(digit);
+    }
+    Some(if negative { -amount } else { amount })
+}
+
 fn signed(bytes: &[u8]) -> (bool, &[u8]) {
     match bytes {
         [b'-', rest @ ..] => (true, rest),
@@ -260,6 +282,20 @@ mod tests {
         assert!(bare(ColumnType::I32, "2147483648").is_err());
         assert!(bare(ColumnType::I64, "9223372036854775808").is_err());
         assert!(bare(ColumnType::I64, &"9".repeat(500)).is_err());
+    }
+
+    #[test]
+    fn a_plain_amount_is_what_any_amount_is() {
+        for text in ["0.00", "-0.05", "12.30", "99999999999.99", "-99999999999.99"] {
+            let plain = plain_amount(text.as_bytes()).map(i128::from);
+            assert_eq!(plain.map(Value::Money).ok_or(""), bare(ColumnType::Money, text), "{text}");
+            assert!(plain.is_some(), "{text}");
+        }
+        for other in
+            ["", ".", "-", "7", "7.", "7.1", ".10", "-.10", "+1.00", "1.0x", "x.00", "1.000", "12345678901234567.00"]
+        {
+            assert_eq!(plain_amount(other.as_bytes()), None, "{other}");
+        }
     }
 
     #[test]

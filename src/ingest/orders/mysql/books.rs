@@ -86,8 +86,16 @@ fn differs(column: &str, sum: i128, expected: i128) -> Error {
     anyhow!("column `{column}` adds up to {sum}, and to {expected} at the server")
 }
 
-/// Whether two rows have the same key, which is at these places; a key that is NULL in part is that of no other row.
-pub fn is_same_key(one: &Row, other: &Row, key: &[usize]) -> bool {
+/// The first of the rows that has the key, at these places, of the row before it; `last` is before the first of them.
+pub fn first_repeated(last: Option<&Row>, rows: &[Row], key: &[usize]) -> Option<usize> {
+    let before = last.into_iter().chain(rows);
+    let at =
+        before.zip(&rows[usize::from(last.is_none()).min(rows.len())..]).position(|(a, b)| is_same_key(a, b, key))?;
+    Some(at + usize::from(last.is_none()))
+}
+
+/// Whether two rows have the same key; a key that is NULL in part is that of no other row.
+fn is_same_key(one: &Row, other: &Row, key: &[usize]) -> bool {
     !key.is_empty()
         && key.iter().all(|at| match (one.as_ref(*at), other.as_ref(*at)) {
             (Some(Value::NULL) | None, _) => false,

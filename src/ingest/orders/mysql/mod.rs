@@ -14,6 +14,7 @@ mod question;
 mod read;
 mod snapshot;
 mod state;
+mod taking;
 mod values;
 
 use std::time::Duration;
@@ -133,6 +134,8 @@ async fn attempt_once(
         }
     }
 
+    // What one reads, another thread writes.
+    let readers = (job.threads / 2).clamp(1, sessions.len());
     // Every table's columns are looked at before the first row is read.
     let mut outcome = OrdersOutcome::default();
     let mut asked = Vec::new();
@@ -142,7 +145,7 @@ async fn attempt_once(
             asked.push(None);
             continue;
         }
-        match ask(job, extraction, &mut sessions[0], subject).await {
+        match ask(job, extraction, (&mut sessions[0], readers), subject).await {
             Ok(found) => asked.push(Some(found)),
             Err(error) if is_transient(&error) => return Err(error),
             Err(error) => {
@@ -186,6 +189,7 @@ async fn attempt_once(
         step: step.to_owned(),
         pace: Pace::new(extraction.reading.rows_per_second.map(|rate| rate.get() as u64)),
         readings,
+        readers,
     };
     let runtime = Handle::current();
     let taken = tokio::task::block_in_place(|| read_all(&work, sessions, &runtime))?;
@@ -229,7 +233,7 @@ struct Answered {
 async fn ask(
     job: &OrdersIngest<'_>,
     extraction: &Extraction<'_>,
-    session: &mut Session,
+    (session, readers): (&mut Session, usize),
     subject: &mut Subject<'_>,
 ) -> Result<Answered> {
     let known = subject.layout.extras_of(subject.table.schema());
@@ -274,7 +278,7 @@ async fn ask(
         true => Some(deletes::find(session, subject.declared, &subject.layout, &subject.table, &question).await?),
         false => None,
     };
-    let (parts, totals) = question.parts(session).await?;
+    let (parts, totals) = question.parts(session, readers).await?;
     Ok(Answered { question, parts, totals, gone })
 }
 

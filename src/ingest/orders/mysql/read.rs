@@ -1,7 +1,8 @@
 //! Reads the parts of all tables over the sessions of one snapshot, side by side, and stages what lands.
 //!
-//! Parts of a table are numbered in the order of its key: before a part is read, the server counts and adds it up in the
-//! same snapshot, which says where the next one's numbers begin, and what the rows must come to.
+//! Parts of a table are numbered in the order of its key: the server counts and adds each up in the same snapshot, which
+//! says where the next one's numbers begin, and what the rows must come to. Where threads are few, some of the sessions
+//! only count, ahead of those that read: two readers of one process wait for each other at the driver's pool of packets.
 
 use std::collections::BTreeMap;
 use std::panic::resume_unwind;
@@ -13,26 +14,27 @@ use mysql_async::prelude::Queryable;
 use mysql_async::{Row, Value};
 use tokio::runtime::Handle;
 
-use super::books::{Unread, check_part, check_whole, is_same_key, not_unique};
+use super::books::{Unread, check_part, check_whole, first_repeated, not_unique};
 use super::columns::Kind;
-use super::known::KnownRejects;
 use super::pace::Pace;
 use super::question::{Part as Range, Question, Totals};
-use super::values::{DatabaseRow, micros, read_values};
+use super::taking::{Open, Taken};
+use super::values::{DatabaseRow, is_zero, micros, read_columns, read_values};
 use crate::config::source::ColumnType;
 use crate::date::BizDate;
+use crate::ingest::orders::chunk::Column;
 use crate::ingest::orders::deleted::Gone;
 use crate::ingest::orders::intake::{Findings, Intake, Part, TypedRow};
-use crate::ingest::orders::landing::Landing;
 use crate::ingest::orders::layout::Layout;
 use crate::ingest::orders::tally::Tally;
-use crate::ingest::orders::versions::{Digest, LastVersions};
-use crate::lake::{StagedFile, Table};
-use crate::mysql::{Session, is_transient, within};
+use crate::ingest::orders::versions::LastVersions;
+use crate::lake::Table;
+use crate::mysql::{Session, SessionZone, is_transient, within};
 use crate::progress::{Event, Reporter};
 
-/// Rows, and about how many bytes of them, taken from a connection before they are decoded.
-const FETCH_ROWS: usize = 4096;
+/// Rows, and about how many bytes of them, taken from a connection before they are decoded: small rows are still in the
+/// processor's cache then.
+const FETCH_ROWS: usize = 512;
 const FETCH_BYTES: usize = 4 << 20;
 /// How often progress is told, in rows.
 const TELL_ROWS: u64 = 100_000;
@@ -62,19 +64,8 @@ pub struct Work<'a> {
     pub step: String,
     pub pace: Pace,
     pub readings: Vec<Reading<'a>>,
-}
-
-/// What came of a table.
-#[derive(Default)]
-pub struct Taken {
-    pub tally: Tally,
-    pub findings: Findings,
-    pub rows: Vec<StagedFile>,
-    pub rejects: Vec<StagedFile>,
-    /// What the rows say, whatever their order.
-    pub content: u128,
-    /// The greatest change time, microseconds on the business zone's clock.
-    pub greatest: Option<i64>,
+    /// How many sessions read; the others count for them.
+    pub readers: usize,
 }
 
 /// What came of a part.
@@ -94,9 +85,14 @@ struct Standing {
     failure: Option<Error>,
 }
 
+/// Tables and their parts, in order.
+type Queue<'w> = Mutex<Box<dyn Iterator<Item = (usize, usize)> + Send + 'w>>;
+
 struct Board<'w, 'a> {
     work: &'w Work<'a>,
-    queue: Mutex<Box<dyn Iterator<Item = (usize, usize)> + Send + 'w>>,
+    /// The parts that nobody reads yet, and those that nobody counts yet, where some only count.
+    to_read: Queue<'w>,
+    to_count: Option<Queue<'w>>,
     standings: Vec<(Mutex<Standing>, Condvar)>,
     /// A connection broke: what the others would still read is for nothing.
     is_over: AtomicBool,
@@ -107,19 +103,26 @@ struct Board<'w, 'a> {
 /// # Errors
 /// When something failed that may go well another time: nothing is staged then. What is wrong with a table is its result.
 pub fn read_all(work: &Work<'_>, sessions: Vec<Session>, runtime: &Handle) -> Result<Vec<Result<Taken>>> {
-    let parts = work.readings.iter().enumerate().flat_map(|(at, r)| (0..r.parts.len()).map(move |part| (at, part)));
+    let queue = || -> Queue<'_> {
+        let parts = work.readings.iter().enumerate().flat_map(|(at, r)| (0..r.parts.len()).map(move |part| (at, part)));
+        Mutex::new(Box::new(parts))
+    };
     let board = Board {
         work,
-        queue: Mutex::new(Box::new(parts)),
+        to_read: queue(),
+        to_count: (sessions.len() > work.readers).then(queue),
         standings: work.readings.iter().map(|_| Default::default()).collect(),
         is_over: AtomicBool::new(false),
     };
     std::thread::scope(|scope| {
         let board = &board;
-        let readers: Vec<_> =
-            sessions.into_iter().map(|session| scope.spawn(move || board.read(session, runtime))).collect();
-        for reader in readers {
-            reader.join().unwrap_or_else(|panic| resume_unwind(panic));
+        let start = |(at, session)| match at < work.readers {
+            true => scope.spawn(move || board.read(session, runtime)),
+            false => scope.spawn(move || board.count(session, runtime)),
+        };
+        let threads: Vec<_> = sessions.into_iter().enumerate().map(start).collect();
+        for thread in threads {
+            thread.join().unwrap_or_else(|panic| resume_unwind(panic));
         }
     });
     let done: Vec<(Taken, Option<Error>)> = (board.standings.into_iter())
@@ -173,7 +176,7 @@ impl Board<'_, '_> {
         let _released = Released(self);
         let mut open: Option<Open<'_>> = None;
         while !self.is_over.load(Ordering::Relaxed) {
-            let Some((table, part)) = lock(&self.queue).next() else { break };
+            let Some((table, part)) = lock(&self.to_read).next() else { break };
             if let Some(done) = open.take_if(|open| table != open.table) {
                 self.settle(done);
             }
@@ -205,77 +208,92 @@ impl Board<'_, '_> {
         }
     }
 
+    /// Counts parts until there are no more, or the connection is of no more use.
+    fn count(&self, mut session: Session, runtime: &Handle) {
+        let _released = Released(self);
+        let next = || lock(self.to_count.as_ref()?).next();
+        while let Some((table, part)) = next().filter(|_| !self.is_over.load(Ordering::Relaxed)) {
+            if lock(&self.standings[table].0).failure.is_some() {
+                continue;
+            }
+            match self.totals(&mut session, runtime, table, part) {
+                Ok(totals) => self.note(table, part, totals),
+                Err(error) => {
+                    let broken = is_transient(&error);
+                    self.fail(table, error);
+                    if broken {
+                        break;
+                    }
+                }
+            }
+        }
+        runtime.block_on(session.close());
+    }
+
+    /// What a part comes to, by the server's own count.
+    fn totals(&self, session: &mut Session, runtime: &Handle, table: usize, part: usize) -> Result<Totals> {
+        let reading = &self.work.readings[table];
+        match &reading.totals {
+            Some(totals) if reading.parts.len() == 1 => Ok(totals.clone()),
+            _ => runtime.block_on(reading.question.totals(session, &reading.parts[part])),
+        }
+    }
+
+    fn note(&self, table: usize, part: usize, totals: Totals) {
+        let (standing, changed) = &self.standings[table];
+        lock(standing).counted.insert(part, totals);
+        changed.notify_all();
+    }
+
     fn fail(&self, table: usize, error: Error) {
-        if is_transient(&error) {
+        let is_over = is_transient(&error);
+        {
+            let mut standing = lock(&self.standings[table].0);
+            // What is to be tried again goes before what failed for good: then all of it is.
+            if standing.failure.is_none() || is_over {
+                standing.failure = Some(error);
+            }
+        }
+        if is_over {
             self.is_over.store(true, Ordering::Relaxed);
         }
-        let (standing, changed) = &self.standings[table];
-        let mut standing = lock(standing);
-        // What is to be tried again goes before what failed for good: then all of it is.
-        if standing.failure.is_none() || is_transient(&error) {
-            standing.failure = Some(error);
+        for (standing, changed) in &self.standings {
+            // Whoever looked before is waiting now.
+            drop(lock(standing));
+            changed.notify_all();
         }
-        changed.notify_all();
     }
 
     fn read_part(&self, session: &mut Session, runtime: &Handle, into: &mut Open<'_>, part: usize) -> Result<()> {
         let reading = &self.work.readings[into.table];
         let range = &reading.parts[part];
-        let totals = match &reading.totals {
-            Some(totals) if reading.parts.len() == 1 => totals.clone(),
-            _ => runtime.block_on(reading.question.totals(session, range))?,
-        };
-        let before = self.rows_before(into.table, part, totals.clone())?;
-        let Open { rows, rejects, digest, known, .. } = into;
-        let mut sink = |part: Part| match part {
-            Part::Rows { parts, bytes } => {
-                if let Some(digest) = digest {
-                    parts.iter().try_for_each(|(_, batch)| digest.add(batch))?;
-                }
-                rows.add(parts, bytes)
-            }
-            Part::Rejects(batch) => {
-                // A row of an overlap is rejected each time it is read; what says the same lands once.
-                let batch = match reading.question.changed {
-                    Some(_) => known.filtered(&batch, self.work.rejects, runtime, &reading.layout.table)?,
-                    None => batch,
-                };
-                if batch.num_rows() == 0 {
-                    return Ok(());
-                }
-                let bytes = batch.get_array_memory_size();
-                rejects.add(vec![(Some(reading.arrival), batch)], bytes)
-            }
-        };
+        if self.to_count.is_none() {
+            let totals = self.totals(session, runtime, into.table, part)?;
+            self.note(into.table, part, totals);
+        }
+        let before = self.once_counted(into.table, part)?.counted.range(..part).map(|(_, totals)| totals.rows).sum();
+        let mut sink = |part: Part| into.take(part);
         let intake = Intake::new(self.work.source, reading.layout, &reading.file, reading.arrival, &mut sink);
         let Streamed { tally, findings, greatest, unread } =
             self.stream(session, runtime, reading, range, intake.numbered_after(before))?;
+        let totals = self.once_counted(into.table, part + 1)?.counted.get(&part).cloned().unwrap_or_default();
         check_part(reading.layout, &tally, &totals, &unread)?;
-        into.tally.merge(&tally);
-        for (reason, rows) in into.known.take_repeated() {
-            into.tally.unchanged += rows;
-            *into.tally.rejected.entry(reason).or_default() -= rows;
-        }
-        into.tally.rejected.retain(|_, rows| *rows > 0);
-        merge(&mut into.findings, findings);
-        into.greatest = into.greatest.max(greatest);
+        into.count(&tally, findings, greatest);
         Ok(())
     }
 
-    /// Notes how many rows a part has, and waits for all before it to be counted; how many rows are before it.
-    fn rows_before(&self, table: usize, part: usize, totals: Totals) -> Result<u64> {
+    /// Waits until the first so many parts of a table are counted.
+    fn once_counted(&self, table: usize, parts: usize) -> Result<MutexGuard<'_, Standing>> {
         let (standing, changed) = &self.standings[table];
         let mut standing = lock(standing);
-        standing.counted.insert(part, totals);
-        changed.notify_all();
         // Parts are taken in order: whoever has an earlier one is about to count it, or to fail.
-        while standing.counted.range(..part).count() < part {
-            if standing.failure.is_some() {
+        while standing.counted.range(..parts).count() < parts {
+            if standing.failure.is_some() || self.is_over.load(Ordering::Relaxed) {
                 bail!("another part of the table failed");
             }
             standing = changed.wait(standing).unwrap_or_else(PoisonError::into_inner);
         }
-        Ok(standing.counted.range(..part).map(|(_, totals)| totals.rows).sum())
+        Ok(standing)
     }
 
     fn stream(
@@ -293,6 +311,7 @@ impl Board<'_, '_> {
         let places: Vec<Option<usize>> =
             question.bound.declared.iter().map(|column| column.as_ref().and_then(|_| there.next())).collect();
         let changed_at = question.change_time_at();
+        let changed = places.iter().position(|place| *place == Some(changed_at));
         let (place, patience) = (Arc::clone(session.place()), session.patience());
         let asked = async { within(&place, patience.work, session.conn().exec_iter(question.rows(range), ())).await };
         let mut answer = runtime.block_on(asked)?;
@@ -321,21 +340,26 @@ impl Board<'_, '_> {
             };
             let more = runtime.block_on(async { within(&place, patience.rows, fetch).await })?;
             let mut typed = TypedRow::with_capacity(question.bound.declared.len() + question.bound.extras.len());
-            for (at, row) in rows.iter().enumerate() {
+            // Of a snapshot, the last row of a key stands; of changes, both would land again each time.
+            let twice = question.changed.and_then(|_| first_repeated(last.as_ref(), &rows, &key));
+            if let Some(at) = twice {
+                let number = intake.rows_read() + at as u64 + 1;
+                return Err(not_unique(reading.layout, &DatabaseRow { row: &rows[at], places: &places, number }));
+            }
+            let chunk = read_columns(&rows, &question.bound, &wanted, zone);
+            let is_taken = chunk.as_ref().map(|chunk| intake.chunk(chunk)).transpose()?.unwrap_or(false);
+            for row in rows.iter().filter(|_| !is_taken) {
                 let source = DatabaseRow { row, places: &places, number: intake.rows_read() + 1 };
-                // Of a snapshot, the last row of a key stands; of changes, both would land again each time.
-                let before = if at == 0 { last.as_ref() } else { rows.get(at - 1) };
-                if question.changed.is_some() && before.is_some_and(|before| is_same_key(before, row, &key)) {
-                    return Err(not_unique(reading.layout, &source));
-                }
                 read_values(row, &question.bound, &wanted, zone, &mut typed);
                 unread.add(reading.layout, &typed.faults, |column| row.as_ref(places[column]?));
                 intake.row(&typed, &source)?;
-                if let Some(kind) = question.changed {
-                    let shown = row.as_ref(changed_at).filter(|v| !super::values::is_zero(v)).and_then(micros);
-                    let time = shown.map(|m| if kind == Kind::Timestamp { zone.on_business_clock(m) } else { m });
-                    greatest = greatest.max(time);
-                }
+            }
+            if let Some(kind) = question.changed {
+                let latest = match chunk.as_ref().zip(changed).map(|(chunk, at)| &chunk.columns[at]) {
+                    Some(Column::Datetimes(times)) => (0..rows.len()).filter_map(|row| times.get(row)).max(),
+                    _ => rows.iter().filter_map(|row| change_time(row.as_ref(changed_at)?, kind, zone)).max(),
+                };
+                greatest = greatest.max(latest);
             }
             let all = self.work.pace.keep(rows.len() as u64);
             if all / TELL_ROWS != (all - rows.len() as u64) / TELL_ROWS {
@@ -357,71 +381,16 @@ impl Board<'_, '_> {
         let taken = open.finish();
         let mut standing = lock(&self.standings[table].0);
         match taken {
-            Ok(taken) => {
-                let all = &mut standing.taken;
-                all.tally.merge(&taken.tally);
-                merge(&mut all.findings, taken.findings);
-                all.rows.extend(taken.rows);
-                all.rejects.extend(taken.rejects);
-                all.content = all.content.wrapping_add(taken.content);
-                all.greatest = all.greatest.max(taken.greatest);
-            }
+            Ok(taken) => standing.taken.add(taken),
             Err(error) => drop(standing.failure.get_or_insert(error)),
         }
     }
 }
 
-/// What one reader has of the table that it reads from.
-struct Open<'a> {
-    table: usize,
-    rows: Landing<'a>,
-    rejects: Landing<'a>,
-    digest: Option<Digest>,
-    known: KnownRejects,
-    tally: Tally,
-    findings: Findings,
-    greatest: Option<i64>,
-}
-
-impl<'a> Open<'a> {
-    fn new(work: &'a Work<'_>, table: usize, runtime: &Handle) -> Result<Self> {
-        let reading = &work.readings[table];
-        let rows = Landing::new(reading.table, work.run, runtime);
-        let (rows, digest) = match &reading.versions {
-            Some(versions) => (rows.without_known(versions.clone()), None),
-            // Only snapshots are compared as a whole.
-            None => (rows, reading.question.changed.is_none().then(|| Digest::new(reading.layout)).transpose()?),
-        };
-        Ok(Self {
-            table,
-            rows,
-            rejects: Landing::new(work.rejects, work.run, runtime),
-            digest,
-            known: KnownRejects::default(),
-            tally: Tally::default(),
-            findings: Findings::default(),
-            greatest: None,
-        })
-    }
-
-    fn discard(self) {
-        self.rows.discard();
-        self.rejects.discard();
-    }
-
-    fn finish(mut self) -> Result<Taken> {
-        let known = self.rows.settle()?;
-        self.tally.landed -= known;
-        self.tally.unchanged += known;
-        Ok(Taken {
-            tally: self.tally,
-            findings: self.findings,
-            rows: self.rows.finish()?,
-            rejects: self.rejects.finish()?,
-            content: self.digest.map_or(0, |digest| digest.sum()),
-            greatest: self.greatest,
-        })
-    }
+/// When a row changed, microseconds on the business zone's clock; no time for a zero date, nor for what is none.
+fn change_time(sent: &Value, kind: Kind, zone: SessionZone) -> Option<i64> {
+    let shown = micros(sent).filter(|_| !is_zero(sent))?;
+    Some(if kind == Kind::Timestamp { zone.on_business_clock(shown) } else { shown })
 }
 
 fn bytes_of(row: &Row) -> usize {
@@ -430,11 +399,4 @@ fn bytes_of(row: &Row) -> usize {
         _ => 0,
     };
     (0..row.len()).map(long).sum()
-}
-
-fn merge(all: &mut Findings, more: Findings) {
-    for (column, count) in more.zero_dates {
-        *all.zero_dates.entry(column).or_default() += count;
-    }
-    all.first_reject = all.first_reject.take().or(more.first_reject);
 }

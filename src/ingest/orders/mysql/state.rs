@@ -8,8 +8,9 @@ use anyhow::{Result, bail};
 use chrono::{DateTime, Offset, TimeZone};
 use serde::{Deserialize, Serialize};
 
-use super::read::{Reading, Taken};
+use super::read::Reading;
 use super::snapshot::{Database, Moment};
+use super::taking::Taken;
 use super::{Since, Subject, clock, micros_of};
 use crate::config::source::{Delivery, SourceTable};
 use crate::date::{BizDate, Zone};

@@ -8,8 +8,11 @@ use mysql_async::{Row, Value as Sent};
 use super::columns::{Bound, Kind};
 use crate::config::source::ColumnType;
 use crate::date::BizDate;
+use crate::ingest::orders::chunk::{Chunk, Column, Values};
 use crate::ingest::orders::intake::{SourceRow, TypedRow};
-use crate::ingest::orders::value::{Fault, MICROS_A_DAY, Value, integer_in_range, money_in_range, read_text};
+use crate::ingest::orders::value::{
+    Fault, MICROS_A_DAY, Value, integer_in_range, money_in_range, plain_amount, read_text,
+};
 use crate::mysql::SessionZone;
 
 const NOT_A_DAY: Fault = "not a day of the calendar";
@@ -77,6 +80,65 @@ pub fn extra<'v>(landed: &DataType, kind: Kind, zone: SessionZone, sent: &'v Sen
         (_, Sent::Time(..)) => Value::Text(Cow::Owned(time(sent))),
         (_, Sent::Date(..)) => Value::Null,
     }
+}
+
+/// The rows by column; `None` when a value is bad or a zero date, or where there are undeclared columns.
+pub fn read_columns<'r>(rows: &'r [Row], bound: &Bound, wanted: &[ColumnType], zone: SessionZone) -> Option<Chunk<'r>> {
+    if !bound.extras.is_empty() {
+        return None;
+    }
+    let mut next = 0..;
+    let column = |(there, wanted): (&Option<(Kind, String)>, &ColumnType)| {
+        let place = there.as_ref().and_then(|(kind, _)| Some((*kind, next.next()?)));
+        let kind = place.map_or(Kind::Nothing, |(kind, _)| kind);
+        let sent = rows.iter().map(|row| place.and_then(|(_, at)| row.as_ref(at)).unwrap_or(&Sent::NULL));
+        read_column(*wanted, kind, zone, rows.len(), sent)
+    };
+    let columns = bound.declared.iter().zip(wanted).map(column).collect::<Option<_>>()?;
+    Some(Chunk { rows: rows.len(), columns })
+}
+
+/// A column of so many rows. What servers send most is looked at here: it goes through no [`Value`], whose way through
+/// memory takes longer than to read it.
+fn read_column<'r>(
+    wanted: ColumnType,
+    kind: Kind,
+    zone: SessionZone,
+    rows: usize,
+    sent: impl Iterator<Item = &'r Sent>,
+) -> Option<Column<'r>> {
+    let read = |sent: &'r Sent| declared(wanted, kind, zone, sent).ok();
+    let integer = |sent: &'r Sent| match (wanted, sent) {
+        (ColumnType::I64, Sent::Int(number)) => Some(Some(*number)),
+        _ => match read(sent)? {
+            Value::Integer(number) => Some(Some(number)),
+            value => matches!(value, Value::Null).then_some(None),
+        },
+    };
+    let amount = |sent: &'r Sent| match sent {
+        Sent::Bytes(bytes) if let Some(amount) = plain_amount(bytes) => Some(Some(i128::from(amount))),
+        _ => match read(sent)? {
+            Value::Money(amount) => Some(Some(amount)),
+            value => matches!(value, Value::Null).then_some(None),
+        },
+    };
+    let time = |sent: &'r Sent| match sent {
+        Sent::Date(..) if !is_zero(sent) => Some(Some(on_clock(kind, zone, micros(sent)?))),
+        _ => match read(sent)? {
+            Value::Datetime(micros) => Some(Some(micros)),
+            value => matches!(value, Value::Null).then_some(None),
+        },
+    };
+    let text = |sent: &'r Sent| match read(sent)? {
+        Value::Text(text) => Some(Some(text)),
+        value => matches!(value, Value::Null).then_some(None),
+    };
+    Some(match wanted {
+        ColumnType::I32 | ColumnType::I64 => Column::Integers(Values::of(rows, sent.map(integer))?),
+        ColumnType::Money => Column::Money(Values::of(rows, sent.map(amount))?),
+        ColumnType::Datetime => Column::Datetimes(Values::of(rows, sent.map(time))?),
+        ColumnType::String => Column::Texts(sent.map(text).collect::<Option<_>>()?),
+    })
 }
 
 /// Puts a row's values, the declared ones and then the undeclared ones, into the place of another row's.
