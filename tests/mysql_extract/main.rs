@@ -474,11 +474,19 @@ fn a_large_table_is_read_in_parts_that_are_numbered_in_the_order_of_the_key() {
          insert into order_item select seq div 2 + 7, seq, 1, seq / 100, '2026-01-01' + interval seq div 1000 hour
          from seq_1_to_450000; analyze table order_item",
     );
-    let said = shop.succeeds(&["ingest", "orders", "--to", "2026-01-01"]);
-    assert!(said.contains("over 2 connections") && said.contains("450,000"), "{said}");
     let sql = "select count(*) as n, count(distinct row_number) as numbers, max(row_number) as last, sum(curr_price) as money, \
                count(*) filter (where goods_id <> row_number) as out_of_order from ods_order_item";
-    assert_eq!(asked(&shop, sql), "n,numbers,last,money,out_of_order\n450000,450000,450000,1012502250.00,0\n");
+    // Two that read, one that reads while another counts, one alone, and one of rows that do not come in order.
+    for (threads, connections, before) in [("4", 2, ""), ("2", 2, ""), ("2", 1, ""), ("2", 2, "drop primary key")] {
+        if !before.is_empty() {
+            database.root(&format!("alter table order_item {before}"));
+        }
+        let set = format!("sources.orders.connections={connections}");
+        let said = shop.succeeds(&["ingest", "orders", "--to", "2026-01-01", "--threads", threads, "--set", &set]);
+        assert!(said.contains(&format!("over {connections} connection")) && said.contains("450,000"), "{said}");
+        assert_eq!(asked(&shop, sql), "n,numbers,last,money,out_of_order\n450000,450000,450000,1012502250.00,0\n");
+        fs::remove_dir_all(shop.path("warehouse")).expect("the lake goes");
+    }
 }
 
 #[test]

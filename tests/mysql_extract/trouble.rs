@@ -44,7 +44,8 @@ fn when_one_connection_breaks_the_others_stop_as_well() {
          insert into payment_flow select seq, 1, 1, 1, 1, '2026-01-01', repeat('x', 2000) from seq_1_to_30000;
          insert into order_delivery select seq, 1, 1, 1, '2026-01-01', repeat('x', 2000) from seq_1_to_30000",
     );
-    let slow = ["ingest", "orders", "--to", "2026-01-01", "--set", "sources.orders.rows_per_second=2000"];
+    let slow =
+        ["ingest", "orders", "--to", "2026-01-01", "--threads", "4", "--set", "sources.orders.rows_per_second=2000"];
     let mut slow = shop.command(&slow).stderr(std::process::Stdio::piped()).spawn().expect("starts");
     let busy = "select ifnull(group_concat('kill ', id), '') from information_schema.processlist \
                 where user = 't_broken_all' and info like '%wide%order by%'";
@@ -63,6 +64,37 @@ fn when_one_connection_breaks_the_others_stop_as_well() {
     slow.kill().expect("kills");
     slow.wait().expect("ends");
     assert!(again.expect("it begins anew").contains("the connection") && after.as_secs() < 12, "after {after:?}");
+}
+
+#[test]
+fn when_the_connection_that_counts_breaks_the_one_that_reads_does_not_wait_for_it() {
+    let (database, shop) = small("broken_count");
+    // An amount that takes a millisecond to find.
+    database.root(
+        "delete from payment_flow; alter table payment_flow drop column pay_money, add column pay_money decimal(10, 2)
+           generated always as (length(sha2(repeat(pay_id, 100000), 512)) / 128) virtual after trade_no;
+         insert into payment_flow (pay_id, order_id, trade_no, pay_type, pay_time)
+         select seq, 1, 1, 1, '2026-01-01' from seq_1_to_3000",
+    );
+    let mut ingest = shop.command(&["ingest", "orders", "--to", "2026-01-01", "--threads", "2"]);
+    let ingest = ingest.stderr(std::process::Stdio::piped()).spawn().expect("starts");
+    let counting = "select ifnull(max(concat('kill ', id)), '') from information_schema.processlist \
+                    where user = 't_broken_count' and info like 'select count(*)%from `payment_flow`%'";
+    let kill = loop {
+        let found = database.root(counting);
+        if !found.trim().is_empty() {
+            break found;
+        }
+        std::thread::sleep(std::time::Duration::from_millis(5));
+    };
+    database.root(kill.trim());
+    let done = ingest.wait_with_output().expect("ends");
+    let said = String::from_utf8_lossy(&done.stderr);
+    assert!(done.status.success() && said.contains("over 2 connections") && said.contains("; again in 1 s"), "{said}");
+    assert_eq!(
+        asked(&shop, "select count(*) as n, sum(pay_money) as money from ods_payment_flow"),
+        "n,money\n3000,3000.00\n"
+    );
 }
 
 /// A server of its own, stopped with the test.
