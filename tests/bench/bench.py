@@ -75,8 +75,8 @@ def main(names):
     strata = pathlib.Path(os.environ["STRATA_BIN"]).absolute()
     # Small sizes show that it works; they say nothing, and leave the document alone.
     size = os.environ.get("SIZE", "small")
-    kept = ROOT / f"target/bench/results-{size}.json"
-    document = ROOT / "docs/benchmarks.md" if size == "full" else kept.with_suffix(".md")
+    document = ROOT / ("docs/benchmarks.md" if size == "full" else f"target/bench/results-{size}.md")
+    kept = document.with_suffix(".json")
     for name in names or [name for name in PARTS if name != "build"]:
         say(f"== {name}")
         part = Part(name, sizes(size), work, strata, sys.executable)
