@@ -62,7 +62,7 @@ pub struct SourceConfig {
 /// How a database is read, for its own sake.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Reading {
-    /// `connections`: how many read side by side.
+    /// `connections`: at most how many read or count side by side.
     pub connections: usize,
     /// `rows_per_second`: how fast at most, all connections together; `None` (written 0) is as fast as can be.
     pub rows_per_second: Option<NonZeroUsize>,

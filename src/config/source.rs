@@ -156,7 +156,7 @@ pub struct SourceTable {
     /// From a database: a SELECT whose rows stand for those of the table.
     #[serde(default)]
     pub select: Option<String>,
-    /// From a database: the column by whose ranges a large table is read over several connections.
+    /// From a database: the column by whose ranges a large table is read in parts.
     #[serde(default)]
     pub split: Option<String>,
     /// From a database: undeclared columns that had been taken up and are gone there on purpose: NULL from now on.

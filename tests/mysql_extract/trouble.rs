@@ -77,7 +77,7 @@ fn when_the_connection_that_counts_breaks_the_one_that_reads_does_not_wait_for_i
          select seq, 1, 1, 1, '2026-01-01' from seq_1_to_3000",
     );
     let mut ingest = shop.command(&["ingest", "orders", "--to", "2026-01-01", "--threads", "2"]);
-    let ingest = ingest.stderr(std::process::Stdio::piped()).spawn().expect("starts");
+    let mut ingest = ingest.stderr(std::process::Stdio::piped()).spawn().expect("starts");
     let counting = "select ifnull(max(concat('kill ', id)), '') from information_schema.processlist \
                     where user = 't_broken_count' and info like 'select count(*)%from `payment_flow`%'";
     let kill = loop {
@@ -85,6 +85,7 @@ fn when_the_connection_that_counts_breaks_the_one_that_reads_does_not_wait_for_i
         if !found.trim().is_empty() {
             break found;
         }
+        assert!(ingest.try_wait().expect("asked").is_none(), "it ended before it counted");
         std::thread::sleep(std::time::Duration::from_millis(5));
     };
     database.root(kill.trim());
@@ -95,6 +96,32 @@ fn when_the_connection_that_counts_breaks_the_one_that_reads_does_not_wait_for_i
         asked(&shop, "select count(*) as n, sum(pay_money) as money from ods_payment_flow"),
         "n,money\n3000,3000.00\n"
     );
+}
+
+#[test]
+fn whoever_changes_a_table_waits_for_the_reading_and_nobody_for_ever() {
+    let (database, shop) = small("altered");
+    // Counting it takes some seconds, in which the other session would read what is changed.
+    database.root(
+        "delete from goods_info; alter table goods_info drop column curr_price, add column curr_price decimal(18, 2)
+           generated always as (length(sha2(repeat(goods_id, 100000), 512)) / 128) virtual after goods_name;
+         insert into goods_info (goods_id, goods_no, goods_name) select seq, 1, 1 from seq_1_to_3000",
+    );
+    let mut ingest = shop.command(&["ingest", "orders", "--to", "2026-01-01", "--threads", "2"]);
+    let mut ingest = ingest.stderr(std::process::Stdio::piped()).spawn().expect("starts");
+    let counting = "select count(*) from information_schema.processlist \
+                    where user = 't_altered' and info like 'select count(*)%from `goods_info`%'";
+    while database.root(counting).trim() == "0" {
+        assert!(ingest.try_wait().expect("asked").is_none(), "it ended before it counted");
+        std::thread::sleep(std::time::Duration::from_millis(5));
+    }
+    let since = std::time::Instant::now();
+    database.root("alter table payment_flow add column note varchar(9)");
+    assert!(since.elapsed().as_secs() < 60, "{:?}", since.elapsed());
+    let done = ingest.wait_with_output().expect("ends");
+    let said = String::from_utf8_lossy(&done.stderr);
+    assert!(done.status.success() && !said.contains("; again in"), "{said}");
+    assert_eq!(asked(&shop, "select count(*) as n from ods_goods_info"), "n\n3000\n");
 }
 
 /// A server of its own, stopped with the test.
@@ -151,7 +178,7 @@ fn an_account_with_too_few_connections_is_read_over_those_it_may_have() {
     assert!(one.contains("over 1 connection\n") && one.contains("1 of 2 connections, more are refused: "), "{one}");
     assert!(one.contains("max_user_connections") && !one.contains("again in"), "{one}");
     database.root("alter user 't_few'@'%' with max_user_connections 2");
-    let two = ["ingest", "orders", "--to", "2026-01-02", "--set", "sources.orders.connections=3"];
+    let two = ["ingest", "orders", "--to", "2026-01-02", "--threads", "4", "--set", "sources.orders.connections=3"];
     let two = shop.succeeds(&two);
     assert!(two.contains("over 2 connections") && two.contains("2 of 3 connections, more are refused"), "{two}");
 }

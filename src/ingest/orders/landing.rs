@@ -1,8 +1,8 @@
 //! Staging rows: batches gather by partition, become Parquet files of the table, and wait for a commit.
 //!
 //! A landing is filled file by file: one of its own for each file being read, absorbed by the table's when the file
-//! turns out good, discarded when not. What is full is encoded and written while the next rows come. Also here: files of
-//! the table anew, without rows that are to leave.
+//! turns out good, discarded when not. What is full may be encoded and written while the next rows come. Also here: files
+//! of the table anew, without rows that are to leave.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::panic::resume_unwind;
@@ -34,6 +34,8 @@ pub struct Landing<'a> {
     slots: BTreeSet<Slot>,
     versions: Option<LastVersions>,
     known: u64,
+    /// Whether what is full is written while the next rows come.
+    in_background: bool,
     /// What is being written.
     writing: Option<JoinHandle<Written>>,
 }
@@ -55,8 +57,15 @@ impl<'a> Landing<'a> {
             slots: BTreeSet::new(),
             versions: None,
             known: 0,
+            in_background: false,
             writing: None,
         }
+    }
+
+    /// Whether what is full is to be encoded and written on another thread, while the next rows come.
+    pub fn in_background(mut self, in_background: bool) -> Self {
+        self.in_background = in_background;
+        self
     }
 
     /// The landing, where rows that landed before do not land again.
@@ -127,15 +136,20 @@ impl<'a> Landing<'a> {
     /// # Errors
     /// When files cannot be written.
     pub fn finish(mut self) -> Result<Vec<StagedFile>> {
-        self.settle()?;
-        Ok(self.staged)
+        match self.settle() {
+            Ok(_) => Ok(self.staged),
+            Err(error) => {
+                self.discard();
+                Err(error)
+            }
+        }
     }
 
     fn flush_if_full(&mut self) -> Result<()> {
         if self.rows >= PENDING_ROWS || self.bytes >= PENDING_BYTES { self.flush() } else { Ok(()) }
     }
 
-    /// Begins to write all that waits, once what was begun before is written.
+    /// Writes all that waits, or begins to, once what was begun before is written.
     fn flush(&mut self) -> Result<()> {
         self.wait()?;
         (self.rows, self.bytes) = (0, 0);
@@ -148,7 +162,10 @@ impl<'a> Landing<'a> {
                 let known = write(&table, &run, versions.as_ref(), &runtime, pending, &mut staged);
                 (staged, known)
             };
-            self.writing = Some(self.runtime.spawn_blocking(write));
+            match self.in_background {
+                true => self.writing = Some(self.runtime.spawn_blocking(write)),
+                false => self.keep(write())?,
+            }
         }
         Ok(())
     }
@@ -156,7 +173,10 @@ impl<'a> Landing<'a> {
     fn wait(&mut self) -> Result<()> {
         let Some(writing) = self.writing.take() else { return Ok(()) };
         let written = self.runtime.block_on(writing);
-        let (staged, known) = written.unwrap_or_else(|error| resume_unwind(error.into_panic()));
+        self.keep(written.or_else(|error| error.try_into_panic().map(|panic| resume_unwind(panic)))?)
+    }
+
+    fn keep(&mut self, (staged, known): Written) -> Result<()> {
         self.staged.extend(staged);
         self.known += known?;
         Ok(())

@@ -22,6 +22,7 @@ use std::time::Duration;
 use anyhow::{Error, Result};
 use arrow::datatypes::DataType;
 use chrono::{DateTime, NaiveDateTime};
+use futures::future::try_join_all;
 use tokio::runtime::Handle;
 
 use self::columns::type_name;
@@ -43,6 +44,8 @@ use crate::progress::{Event, counted};
 /// How often an extraction is begun when the server or the network fails meanwhile, and the first pause between two.
 const ATTEMPTS: u32 = 4;
 const FIRST_PAUSE: Duration = Duration::from_secs(1);
+/// How long a session stands behind somebody who wants to change a table that another of ours holds.
+const TABLE_WAIT_S: u64 = 10;
 
 /// From when on changes are asked for.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -121,8 +124,11 @@ async fn attempt_once(
         subjects.push(Subject { declared, layout, table, past });
     }
     let rejects = ensure_rejects(job).await?;
+    // What one reads, another thread writes; and no more than one counts for each that reads.
+    let readers = (job.threads / 2).max(1);
     let Snapshot { mut sessions, moment, now_micros, note, flavor, database } =
-        snapshot::open(extraction.server, extraction.reading.connections).await?;
+        snapshot::open(extraction.server, extraction.reading.connections.min(2 * readers)).await?;
+    let readers = readers.min(sessions.len());
     tell(job, sessions.len(), &moment, note);
     if let Some((text, hint)) = sessions[0].zone().oddity(flavor).filter(|_| !*told_oddity) {
         *told_oddity = true;
@@ -134,8 +140,6 @@ async fn attempt_once(
         }
     }
 
-    // What one reads, another thread writes.
-    let readers = (job.threads / 2).clamp(1, sessions.len());
     // Every table's columns are looked at before the first row is read.
     let mut outcome = OrdersOutcome::default();
     let mut asked = Vec::new();
@@ -159,7 +163,7 @@ async fn attempt_once(
     let mut readings = Vec::new();
     let mut subjects_read = Vec::new();
     for (at, found) in asked.into_iter().enumerate() {
-        let Some(Answered { question, parts, totals, gone }) = found else { continue };
+        let Some(Answered { question, parts, totals, gone, is_still }) = found else { continue };
         let Subject { declared, layout, table, past } = &subjects[at];
         let is_known = declared.delivery == Delivery::Changes && !table.files().is_empty();
         // Where the day is the change time, a row that moves is a later version by its time alone.
@@ -176,10 +180,16 @@ async fn attempt_once(
             question,
             parts,
             totals,
+            is_still,
             versions,
             gone,
         });
         subjects_read.push(at);
+    }
+    let (first, others) = sessions.split_at_mut(1);
+    if !others.is_empty() {
+        hold(first, &readings, None).await?;
+        hold(others, &readings, Some(TABLE_WAIT_S)).await?;
     }
     let work = Work {
         source: job.name,
@@ -190,6 +200,7 @@ async fn attempt_once(
         pace: Pace::new(extraction.reading.rows_per_second.map(|rate| rate.get() as u64)),
         readings,
         readers,
+        writes_in_background: job.threads > 1,
     };
     let runtime = Handle::current();
     let taken = tokio::task::block_in_place(|| read_all(&work, sessions, &runtime))?;
@@ -227,6 +238,7 @@ struct Answered {
     parts: Vec<question::Part>,
     totals: Option<question::Totals>,
     gone: Option<Gone>,
+    is_still: bool,
 }
 
 /// Asks for a table's columns, takes up new ones, looks for deleted rows, and divides its rows into parts.
@@ -267,7 +279,9 @@ async fn ask(
     }
     question.bound.extras.sort_by_key(|(name, ..)| present.iter().position(|(n, _)| n == name));
     subject.layout = subject.layout.clone().with_extras(present);
-    if let Some(engine) = engine(session, subject.declared).await?.filter(|engine| engine != "InnoDB") {
+    let engine = engine(session, subject.declared).await?;
+    let is_still = engine.as_deref() == Some("InnoDB");
+    if let Some(engine) = engine.filter(|_| !is_still) {
         let text = format!(
             "{}: is kept by {engine}, which knows no snapshots: what is written to it meanwhile may be seen in part",
             subject.declared.name
@@ -278,8 +292,32 @@ async fn ask(
         true => Some(deletes::find(session, subject.declared, &subject.layout, &subject.table, &question).await?),
         false => None,
     };
-    let (parts, totals) = question.parts(session, readers).await?;
-    Ok(Answered { question, parts, totals, gone })
+    // One long statement is not for a source that is to be spared, nor where ranges are wanted.
+    let may_be_whole = readers < 2 && extraction.reading.rows_per_second.is_none() && subject.declared.split.is_none();
+    let (parts, totals) = question.parts(session, may_be_whole).await?;
+    Ok(Answered { question, parts, totals, gone, is_still })
+}
+
+/// Lets sessions hold the tables that are read, before one of them waits for another: whoever wants to change a table's
+/// columns waits for the one that holds it, and stands before the one that does not yet. `wait` is for how long these
+/// stand behind him, in seconds; then all is begun anew, which lets him through.
+async fn hold(sessions: &mut [Session], readings: &[Reading<'_>], wait: Option<u64>) -> Result<()> {
+    let touch = |session| touch(session, readings, wait);
+    try_join_all(sessions.iter_mut().map(touch)).await.map(drop)
+}
+
+async fn touch(session: &mut Session, readings: &[Reading<'_>], wait: Option<u64>) -> Result<()> {
+    if let Some(seconds) = wait {
+        session.execute(format!("set session lock_wait_timeout = {seconds}")).await?;
+    }
+    for reading in readings {
+        match session.texts(format!("select 1 from {} limit 0", reading.question.from)).await {
+            Err(error) if is_transient(&error) => return Err(error),
+            // What is wrong with a table is told when it is read.
+            _ => {}
+        }
+    }
+    Ok(())
 }
 
 /// The engine that keeps a table; none of a view, nor of a SELECT, whose tables we do not know.

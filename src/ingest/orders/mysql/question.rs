@@ -16,6 +16,8 @@ use crate::mysql::{ServerFailure, Session, is_transient, quoted, relation, withi
 
 /// About how many rows of a large table are read at once; a part is also what one connection takes.
 const PART_ROWS: u64 = 100_000;
+/// Up to how many rows are read by one statement, which a server may limit in time.
+const WHOLE_ROWS: u64 = 10_000_000;
 /// No table is split into more parts.
 const MOST_PARTS: u64 = 4096;
 /// What a server says of a column that is not there.
@@ -132,11 +134,12 @@ impl Question {
         declared.chain(self.bound.extras.iter().map(|(name, ..)| name)).map(String::as_str)
     }
 
-    /// Divides the rows into parts for so many readers, and counts them where that costs nothing more.
+    /// Divides the rows into parts, unless they may be read whole and are not too many for that; counts them where that
+    /// costs nothing more.
     ///
     /// # Errors
     /// What the server says.
-    pub async fn parts(&self, session: &mut Session, readers: usize) -> Result<(Vec<Part>, Option<Totals>)> {
+    pub async fn parts(&self, session: &mut Session, may_be_whole: bool) -> Result<(Vec<Part>, Option<Totals>)> {
         let everything = Part::default();
         let Some(split) = &self.split else { return Ok((vec![everything], None)) };
         let column = quoted(&split.column);
@@ -167,7 +170,8 @@ impl Question {
             }
         };
         // What one reads alone is read and counted faster in one go; unless the server had to sort all of it for that.
-        if about.is_some_and(|rows| rows > PART_ROWS) && readers < 2 && self.comes_sorted(session).await? {
+        let fits = about.is_some_and(|rows| (PART_ROWS..WHOLE_ROWS).contains(&rows));
+        if may_be_whole && fits && self.comes_sorted(session).await? {
             return Ok((vec![everything], totals));
         }
         let place = |text: Option<String>| text.and_then(|text| split.place(&text));

@@ -2,17 +2,17 @@
 //!
 //! Parts of a table are numbered in the order of its key: the server counts and adds each up in the same snapshot, which
 //! says where the next one's numbers begin, and what the rows must come to. Where threads are few, some of the sessions
-//! only count, ahead of those that read: two readers of one process wait for each other at the driver's pool of packets.
+//! only count, ahead of those that read: two of one process that read on two threads were slower than one.
 
 use std::collections::BTreeMap;
 use std::panic::resume_unwind;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 
 use anyhow::{Error, Result, anyhow, bail};
 use mysql_async::prelude::Queryable;
 use mysql_async::{Row, Value};
 use tokio::runtime::Handle;
+use tokio::sync::watch;
 
 use super::books::{Unread, check_part, check_whole, first_repeated, not_unique};
 use super::columns::Kind;
@@ -49,6 +49,8 @@ pub struct Reading<'a> {
     pub parts: Vec<Range>,
     /// The totals of all parts, where they are known.
     pub totals: Option<Totals>,
+    /// Whether the server surely shows all sessions one moment of it; else it is counted right before it is read.
+    pub is_still: bool,
     /// The versions that landed before, for changes.
     pub versions: Option<LastVersions>,
     /// Where deleted rows are looked for: the keys that are gone.
@@ -66,6 +68,8 @@ pub struct Work<'a> {
     pub readings: Vec<Reading<'a>>,
     /// How many sessions read; the others count for them.
     pub readers: usize,
+    /// Whether there is a thread to encode and write on while rows come.
+    pub writes_in_background: bool,
 }
 
 /// What came of a part.
@@ -95,7 +99,7 @@ struct Board<'w, 'a> {
     to_count: Option<Queue<'w>>,
     standings: Vec<(Mutex<Standing>, Condvar)>,
     /// A connection broke: what the others would still read is for nothing.
-    is_over: AtomicBool,
+    is_over: watch::Sender<bool>,
 }
 
 /// Reads all parts of all tables; what came of each table, in their order.
@@ -112,7 +116,7 @@ pub fn read_all(work: &Work<'_>, sessions: Vec<Session>, runtime: &Handle) -> Re
         to_read: queue(),
         to_count: (sessions.len() > work.readers).then(queue),
         standings: work.readings.iter().map(|_| Default::default()).collect(),
-        is_over: AtomicBool::new(false),
+        is_over: watch::Sender::new(false),
     };
     std::thread::scope(|scope| {
         let board = &board;
@@ -175,7 +179,7 @@ impl Board<'_, '_> {
     fn read(&self, mut session: Session, runtime: &Handle) {
         let _released = Released(self);
         let mut open: Option<Open<'_>> = None;
-        while !self.is_over.load(Ordering::Relaxed) {
+        while !self.is_over() {
             let Some((table, part)) = lock(&self.to_read).next() else { break };
             if let Some(done) = open.take_if(|open| table != open.table) {
                 self.settle(done);
@@ -202,7 +206,7 @@ impl Board<'_, '_> {
         // At once: the snapshot that it holds keeps others from changing the tables' columns.
         runtime.block_on(session.close());
         match open {
-            Some(open) if self.is_over.load(Ordering::Relaxed) => open.discard(),
+            Some(open) if self.is_over() => open.discard(),
             Some(done) => self.settle(done),
             None => {}
         }
@@ -212,8 +216,8 @@ impl Board<'_, '_> {
     fn count(&self, mut session: Session, runtime: &Handle) {
         let _released = Released(self);
         let next = || lock(self.to_count.as_ref()?).next();
-        while let Some((table, part)) = next().filter(|_| !self.is_over.load(Ordering::Relaxed)) {
-            if lock(&self.standings[table].0).failure.is_some() {
+        while let Some((table, part)) = next().filter(|_| !self.is_over()) {
+            if !self.work.readings[table].is_still || lock(&self.standings[table].0).failure.is_some() {
                 continue;
             }
             match self.totals(&mut session, runtime, table, part) {
@@ -235,8 +239,18 @@ impl Board<'_, '_> {
         let reading = &self.work.readings[table];
         match &reading.totals {
             Some(totals) if reading.parts.len() == 1 => Ok(totals.clone()),
-            _ => runtime.block_on(reading.question.totals(session, &reading.parts[part])),
+            _ => runtime.block_on(async {
+                let mut is_over = self.is_over.subscribe();
+                tokio::select! {
+                    totals = reading.question.totals(session, &reading.parts[part]) => totals,
+                    _ = is_over.wait_for(|is_over| *is_over) => bail!("another connection broke"),
+                }
+            }),
         }
+    }
+
+    fn is_over(&self) -> bool {
+        *self.is_over.borrow()
     }
 
     fn note(&self, table: usize, part: usize, totals: Totals) {
@@ -255,7 +269,7 @@ impl Board<'_, '_> {
             }
         }
         if is_over {
-            self.is_over.store(true, Ordering::Relaxed);
+            self.is_over.send_replace(true);
         }
         for (standing, changed) in &self.standings {
             // Whoever looked before is waiting now.
@@ -267,7 +281,7 @@ impl Board<'_, '_> {
     fn read_part(&self, session: &mut Session, runtime: &Handle, into: &mut Open<'_>, part: usize) -> Result<()> {
         let reading = &self.work.readings[into.table];
         let range = &reading.parts[part];
-        if self.to_count.is_none() {
+        if self.to_count.is_none() || !reading.is_still {
             let totals = self.totals(session, runtime, into.table, part)?;
             self.note(into.table, part, totals);
         }
@@ -288,7 +302,7 @@ impl Board<'_, '_> {
         let mut standing = lock(standing);
         // Parts are taken in order: whoever has an earlier one is about to count it, or to fail.
         while standing.counted.range(..parts).count() < parts {
-            if standing.failure.is_some() || self.is_over.load(Ordering::Relaxed) {
+            if standing.failure.is_some() || self.is_over() {
                 bail!("another part of the table failed");
             }
             standing = changed.wait(standing).unwrap_or_else(PoisonError::into_inner);
@@ -321,7 +335,7 @@ impl Board<'_, '_> {
         let key: Vec<usize> = reading.layout.key.iter().filter_map(|at| places[*at]).collect();
         let mut last: Option<Row> = None;
         loop {
-            if self.is_over.load(Ordering::Relaxed) {
+            if self.is_over() {
                 bail!("another connection broke");
             }
             rows.clear();

@@ -59,7 +59,8 @@ impl<'a> Open<'a> {
     /// When its layout is none, which would be a mistake of this crate.
     pub fn new(work: &'a Work<'a>, table: usize, runtime: &Handle) -> Result<Self> {
         let reading = &work.readings[table];
-        let rows = Landing::new(reading.table, work.run, runtime);
+        let landing = |table| Landing::new(table, work.run, runtime).in_background(work.writes_in_background);
+        let rows = landing(reading.table);
         let (rows, digest) = match &reading.versions {
             Some(versions) => (rows.without_known(versions.clone()), None),
             // Only snapshots are compared as a whole.
@@ -71,7 +72,7 @@ impl<'a> Open<'a> {
             reading,
             runtime: runtime.clone(),
             rows,
-            rejects: Landing::new(work.rejects, work.run, runtime),
+            rejects: landing(work.rejects),
             digest,
             known: KnownRejects::default(),
             tally: Tally::default(),
@@ -131,7 +132,13 @@ impl<'a> Open<'a> {
     /// # Errors
     /// When what is left cannot be staged.
     pub fn finish(mut self) -> Result<Taken> {
-        let known = self.rows.settle()?;
+        let known = match self.rows.settle() {
+            Ok(known) => known,
+            Err(error) => {
+                self.discard();
+                return Err(error);
+            }
+        };
         self.tally.landed -= known;
         self.tally.unchanged += known;
         Ok(Taken {

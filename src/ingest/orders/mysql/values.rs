@@ -265,6 +265,117 @@ impl SourceRow for DatabaseRow<'_> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::config::source::Source;
+    use crate::ingest::orders::intake::{Intake, Part};
+    use crate::ingest::orders::layout::Layout;
+
+    const TABLE: &str = "kind = 'tables'\nfirst_day = 'x'\n[[table]]\nname = 't'\nkind = 'changes'\nkey = ['id']\nday = 'at'\n\
+        column = [{ name = 'id', type = 'i64', about = 'a' }, { name = 'small', type = 'i32', about = 'a' }, \
+        { name = 'at', type = 'datetime', about = 'a' }, { name = 'stamp', type = 'datetime', about = 'a' }, \
+        { name = 'money', type = 'money', about = 'a' }, { name = 'text', type = 'string', about = 'a' }, \
+        { name = 'mobile', type = 'i64', about = 'a', mask = 'phone' }, \
+        { name = 'mail', type = 'string', about = 'a', mask = 'email' }]";
+
+    /// Never asked of good rows.
+    struct NoRow;
+
+    impl SourceRow for NoRow {
+        fn byte_offset(&self) -> Option<u64> {
+            None
+        }
+        fn place(&self) -> String {
+            "row".to_owned()
+        }
+        fn text(&self, _: usize) -> Cow<'_, [u8]> {
+            Cow::Borrowed(b"")
+        }
+        fn bytes(&self) -> Option<&[u8]> {
+            None
+        }
+    }
+
+    /// What came of rows: everything that goes out, written out, and whether they were taken by column.
+    fn taken(layout: &Layout, rows: &[Vec<Sent>], by_column: bool) -> (bool, Vec<String>) {
+        let kinds = [Kind::Integer, Kind::Integer, Kind::Datetime, Kind::Timestamp].into_iter();
+        let kinds = kinds.chain([Kind::Decimal(2), Kind::Text, Kind::Integer, Kind::Text]);
+        let zone = "Asia/Shanghai".parse().expect("a zone");
+        let zone = SessionZone::Fixed { east_s: 3600, zone };
+        let columns: Vec<(ColumnType, Kind)> = layout.columns.iter().map(|column| column.kind).zip(kinds).collect();
+        let mut out = Vec::new();
+        let mut sink = |part: Part| {
+            out.push(match part {
+                Part::Rows { parts, bytes } => format!("{bytes} {parts:?}"),
+                Part::Rejects(batch) => format!("{batch:?}"),
+            });
+            Ok(())
+        };
+        let day = "2026-01-05".parse().expect("a day");
+        let mut intake = Intake::new("s", layout, "f", day, &mut sink).numbered_after(7);
+        let read = columns.iter().enumerate().map(|(at, (wanted, kind))| {
+            read_column(*wanted, *kind, zone, rows.len(), rows.iter().map(move |row| &row[at]))
+        });
+        let chunk = read.collect::<Option<Vec<_>>>().map(|columns| Chunk { rows: rows.len(), columns });
+        let is_taken = by_column && chunk.is_some_and(|chunk| intake.chunk(&chunk).expect("taken"));
+        for row in rows.iter().filter(|_| !is_taken) {
+            let mut typed = TypedRow::with_capacity(columns.len());
+            columns.iter().zip(row).for_each(|((wanted, kind), sent)| typed.push(declared(*wanted, *kind, zone, sent)));
+            intake.row(&typed, &NoRow).expect("taken");
+        }
+        let (tally, findings) = intake.finish().expect("finished");
+        out.push(format!("{tally:?} {findings:?}"));
+        (is_taken, out)
+    }
+
+    #[test]
+    fn rows_taken_by_column_are_those_taken_one_by_one() {
+        let Source::Tables(source) = toml::from_str(TABLE).expect("a source") else { panic!("of tables") };
+        let layout = Layout::new(&source.tables[0]).expect("a layout");
+        let text = |text: &str| Sent::Bytes(text.as_bytes().to_vec());
+        let at = |day, hour| Sent::Date(2026, 1, day, hour, 2, 3, 4);
+        let good = |id| {
+            let money = text(["12.30", "-0.05", "7", "7.1", "99999999999999.99"][id as usize % 5]);
+            let day = 1 + id as u8 % 3;
+            let texts = (text("héllo"), Sent::UInt(13_800_000_000), text("a@b.example"));
+            vec![Sent::Int(id), Sent::Int(-3), at(day, 4), at(day, 23), money, texts.0, texts.1, texts.2]
+        };
+        let with = |column: usize, sent: Sent| {
+            let mut row = good(9);
+            row[column] = sent;
+            row
+        };
+        for (row, by_column) in [
+            (good(9), true),
+            (with(0, Sent::UInt(1 << 62)), true),
+            (with(0, text("17")), true),
+            (with(0, Sent::NULL), false),
+            (with(0, Sent::UInt(u64::MAX)), false),
+            (with(1, Sent::NULL), true),
+            (with(1, Sent::Int(i64::from(i32::MAX) + 1)), false),
+            (with(2, Sent::NULL), true),
+            (with(2, Sent::Date(0, 0, 0, 0, 0, 0, 0)), false),
+            (with(2, Sent::Date(2026, 2, 30, 0, 0, 0, 0)), false),
+            (with(2, Sent::Date(1969, 12, 31, 23, 59, 59, 999_999)), true),
+            (with(3, Sent::NULL), true),
+            (with(4, Sent::NULL), true),
+            (with(4, Sent::Int(12)), true),
+            (with(4, text("1.234")), false),
+            (with(4, text("--1.00")), false),
+            (with(4, text("9999999999999999.99")), true),
+            (with(4, text("99999999999999999.99")), false),
+            (with(5, text("")), true),
+            (with(5, text(&"x".repeat(65_536))), false),
+            (with(5, Sent::Bytes(vec![0xff])), false),
+            (with(5, Sent::NULL), true),
+            (with(6, Sent::NULL), true),
+            (with(6, text("x")), false),
+            (with(7, Sent::NULL), true),
+        ] {
+            let rows: Vec<Vec<Sent>> = (1..5).map(good).chain([row.clone()]).chain((5..8).map(good)).collect();
+            let (was_by_column, columns) = taken(&layout, &rows, true);
+            assert_eq!(was_by_column, by_column, "{:?}", &row[..5]);
+            assert_eq!(columns, taken(&layout, &rows, false).1, "{:?}", &row[..5]);
+        }
+    }
 
     #[test]
     fn decimals_are_counted_in_their_last_digit() {
