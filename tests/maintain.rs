@@ -85,7 +85,7 @@ fn small_files_become_one_garbage_goes_and_every_number_stays() {
 
     // What a run that died left behind: long ago, and just now.
     let (old, new) =
-        (events.join("dt=2026-01-01/r0-old.zstd.parquet"), events.join("dt=2026-01-01/r0-new.zstd.parquet"));
+        (events.join("dt=2026-01-01/r0-old.parquet"), events.join("dt=2026-01-01/r0-new.parquet"));
     for leftover in [&old, &new] {
         fs::copy(&old_files[0], leftover).expect("copies");
     }

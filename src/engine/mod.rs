@@ -7,6 +7,7 @@ mod memory;
 mod order;
 mod scan;
 mod schemas;
+mod small;
 mod template;
 mod types;
 
@@ -61,7 +62,8 @@ impl Engine {
         let mut config = SessionConfig::new()
             .with_target_partitions(threads)
             .with_information_schema(true)
-            .with_default_catalog_and_schema("strata", "all");
+            .with_default_catalog_and_schema("strata", "all")
+            .with_extension(Arc::new(small::SmallFiles::default()));
         let options = config.options_mut();
         options.catalog.create_default_catalog_and_schema = false;
         options.sql_parser.collect_spans = true;

@@ -130,6 +130,7 @@ mod tests {
     use datafusion::physical_plan::displayable;
 
     use super::*;
+    use crate::engine::small::SmallFiles;
     use crate::engine::{Engine, LakeScan};
     use crate::lake::{Commit, Lake, TableSpec, encode_parquet, sorted_by};
 
@@ -159,6 +160,8 @@ mod tests {
         }
         let engine = Engine::new(&lake, 1 << 30, 2, "UTC".parse().expect("a zone")).expect("an engine");
         let session = engine.session();
+        // These are small only because it is a test.
+        session.state_ref().write().config_mut().set_extension(Arc::new(SmallFiles::up_to(0)));
         let scan = LakeScan::of(&latest.expect("files")).expect("a scan");
         session.register_table("dwd_test", Arc::new(scan)).expect("registered");
         let frame = session.sql(sql).await.expect("planned");

@@ -24,8 +24,12 @@ use datafusion::physical_plan::union::UnionExec;
 use object_store::ObjectMeta;
 
 use super::order::grouped;
+use super::small::{SMALL_SCAN, SmallFiles};
 use crate::date::Slot;
 use crate::lake::{FileRef, Table};
+
+/// A file, the partition of its rows, and how many they are.
+type File = (ObjectMeta, Slot, u64);
 
 /// A snapshot of a lake table, restricted to some of its files, with rows that are staged and not yet committed.
 #[derive(Debug)]
@@ -34,7 +38,7 @@ pub struct LakeScan {
     file_schema: SchemaRef,
     partitioned: bool,
     store_url: ObjectStoreUrl,
-    files: Vec<(ObjectMeta, Slot, u64)>,
+    files: Vec<File>,
     staged: Vec<RecordBatch>,
 }
 
@@ -72,7 +76,7 @@ impl LakeScan {
     }
 
     /// The files that may hold rows of the wanted days, by the filters that speak of `dt` alone.
-    fn pruned(&self, state: &dyn Session, filters: &[Expr]) -> Result<Vec<&(ObjectMeta, Slot, u64)>> {
+    fn pruned(&self, state: &dyn Session, filters: &[Expr]) -> Result<Vec<&File>> {
         let of_day: Vec<Expr> = filters
             .iter()
             .filter(|f| {
@@ -123,23 +127,20 @@ impl TableProvider for LakeScan {
         filters: &[Expr],
         limit: Option<usize>,
     ) -> Result<Arc<dyn ExecutionPlan>> {
-        let files = self.pruned(state, filters)?;
+        let (small, large) = divided(state, self.pruned(state, filters)?);
         let mut plans: Vec<Arc<dyn ExecutionPlan>> = Vec::new();
-        if !files.is_empty() {
-            plans.push(self.scan_files(state, &files, projection, filters, limit).await?);
+        if !large.is_empty() {
+            plans.push(self.scan_files(state, &large, projection, filters, limit).await?);
+        }
+        if !small.is_empty() {
+            plans.push(self.scan_small(state, &small, projection).await?);
         }
         if !self.staged.is_empty() {
             let batches = [self.staged.clone()];
             plans.push(MemorySourceConfig::try_new_exec(&batches, self.schema(), projection.cloned())?);
         }
         match plans.len() {
-            0 => {
-                let schema = match projection {
-                    Some(indices) => Arc::new(self.schema.project(indices)?),
-                    None => self.schema(),
-                };
-                Ok(Arc::new(EmptyExec::new(schema)))
-            }
+            0 => Ok(Arc::new(EmptyExec::new(self.projected(projection)?))),
             1 => Ok(plans.remove(0)),
             _ => UnionExec::try_new(plans),
         }
@@ -147,10 +148,35 @@ impl TableProvider for LakeScan {
 }
 
 impl LakeScan {
+    fn projected(&self, projection: Option<&Vec<usize>>) -> Result<SchemaRef> {
+        Ok(match projection {
+            Some(indices) => Arc::new(self.schema.project(indices)?),
+            None => self.schema(),
+        })
+    }
+
+    /// The rows of small files, in as many parts as are computed side by side.
+    async fn scan_small(
+        &self,
+        state: &dyn Session,
+        files: &[&File],
+        projection: Option<&Vec<usize>>,
+    ) -> Result<Arc<dyn ExecutionPlan>> {
+        let schema = self.projected(projection)?;
+        let store = state.runtime_env().object_store(&self.store_url)?;
+        let small = state.config().get_extension::<SmallFiles>().unwrap_or_default();
+        let files = files.iter().map(|(meta, slot, _)| (meta.clone(), *slot)).collect();
+        let batches = small.read(store, files, Arc::clone(&schema), self.partitioned).await?;
+        let at_once = state.config().target_partitions().min(batches.len()).max(1);
+        let parts: Vec<_> = batches.chunks(batches.len().div_ceil(at_once).max(1)).map(<[_]>::to_vec).collect();
+        let parts = if parts.is_empty() { vec![Vec::new()] } else { parts };
+        Ok(MemorySourceConfig::try_new_exec(&parts, schema, None)?)
+    }
+
     async fn scan_files(
         &self,
         state: &dyn Session,
-        files: &[&(ObjectMeta, Slot, u64)],
+        files: &[&File],
         projection: Option<&Vec<usize>>,
         filters: &[Expr],
         limit: Option<usize>,
@@ -212,6 +238,16 @@ impl LakeScan {
             .build();
         Ok(DataSourceExec::from_data_source(config))
     }
+}
+
+/// Small files that are read from memory, and the others. The order that files are in is of use only where all threads
+/// compute, and is known only of those that are scanned: there small ones are apart only if all of them are small.
+fn divided<'f>(state: &dyn Session, files: Vec<&'f File>) -> (Vec<&'f File>, Vec<&'f File>) {
+    let limit = state.config().get_extension::<SmallFiles>().map_or(0, |small| small.up_to);
+    let (small, large): (Vec<&File>, Vec<&File>) = files.iter().partition(|(meta, ..)| meta.size <= limit);
+    let bytes: u64 = small.iter().map(|(meta, ..)| meta.size).sum();
+    let is_apart = large.is_empty() || state.config().target_partitions() == 1;
+    if is_apart && bytes <= SMALL_SCAN { (small, large) } else { (Vec::new(), files) }
 }
 
 /// The URL under which the engine finds the store of a lake: its scheme and host.

@@ -21,6 +21,9 @@ use crate::date::BizDate;
 
 /// Rows of one row group: enough for good encoding, few enough for statistics that prune.
 const ROW_GROUP_ROWS: usize = 256 * 1024;
+/// Fewer rows than these are compressed by Snappy: to make a zstd decompressor for each column takes a reader longer than
+/// to read them.
+const FEW_ROWS: u64 = 8 * 1024;
 
 /// A Parquet file in memory, with what the Delta log says of it.
 pub struct EncodedFile {
@@ -32,7 +35,7 @@ pub struct EncodedFile {
     pub stats: Value,
 }
 
-/// Encodes batches of one schema as a zstd Parquet file with statistics; pure CPU, for any thread.
+/// Encodes batches of one schema as a Parquet file with statistics, zstd or of few rows Snappy; pure CPU, for any thread.
 ///
 /// Dictionary columns reach the writer as dictionaries and are plain strings to every reader. Rows of a [`sorted_by`](super::sorted_by)
 /// schema that are in that order are said to be so in the footer.
@@ -40,8 +43,10 @@ pub struct EncodedFile {
 /// # Errors
 /// When the batches differ in schema, or hold a type that Parquet lacks.
 pub fn encode_parquet(schema: &SchemaRef, batches: &[RecordBatch]) -> Result<EncodedFile> {
+    let rows = batches.iter().map(|b| b.num_rows() as u64).sum();
+    let zstd = Compression::ZSTD(ZstdLevel::try_new(1).context("zstd level")?);
     let mut properties = WriterProperties::builder()
-        .set_compression(Compression::ZSTD(ZstdLevel::try_new(1).context("zstd level")?))
+        .set_compression(if rows < FEW_ROWS { Compression::SNAPPY } else { zstd })
         .set_max_row_group_row_count(Some(ROW_GROUP_ROWS))
         .set_sorting_columns(sorting_columns(schema, batches)?)
         // Row groups are small enough to be pruned by; an index of pages costs every reader more than it saves.
@@ -65,7 +70,6 @@ pub fn encode_parquet(schema: &SchemaRef, batches: &[RecordBatch]) -> Result<Enc
         writer.write(batch)?;
     }
     let bytes = writer.into_inner()?;
-    let rows = batches.iter().map(|b| b.num_rows() as u64).sum();
     Ok(EncodedFile { bytes: bytes.into(), rows, stats: statistics(schema, batches, rows) })
 }
 

@@ -282,7 +282,7 @@ impl Table {
     /// # Errors
     /// When the storage cannot be written.
     pub async fn put(&self, slot: Slot, file: EncodedFile, run: &str) -> Result<StagedFile> {
-        let name = format!("{run}-{}.zstd.parquet", Uuid::new_v4().simple());
+        let name = format!("{run}-{}.parquet", Uuid::new_v4().simple());
         let path = if self.now.partitioned { format!("{}/{name}", partition_folder(slot)) } else { name };
         let size = file.bytes.len() as u64;
         let target = self.object_path(&path);

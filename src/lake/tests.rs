@@ -306,7 +306,7 @@ async fn a_file_that_was_staged_and_never_committed_goes_and_the_log_is_cut_behi
         table.commit(commit(vec![file], &[(&format!("k{n}"), Some("v"))])).await.expect("commits");
     }
     staged(&table, 20_000, &[99]).await;
-    let draft = folder.path().join("dwd/dwd_test/dt=2024-10-04/r-1.zstd.parquet#1");
+    let draft = folder.path().join("dwd/dwd_test/dt=2024-10-04/r-1.parquet#1");
     std::fs::write(&draft, "cut short").expect("writes");
     let (rows, records) = (numbers(&table).await, lake.records("dwd_test").await.expect("reads"));
     let spared = Retention { versions_since_ms: NEVER, untouched_since_ms: NEVER };

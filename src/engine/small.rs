@@ -1,0 +1,260 @@
+//! Small files of the lake as the engine reads them: decoded once a run, for they never change, and from memory after that.
+//!
+//! A night reads days of history over and over, a few rows each: to open such a file and to make its reader ready takes
+//! ten times as long as to compute with what is in it.
+
+use std::collections::HashMap;
+use std::fmt;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use arrow::array::{ArrayRef, Date32Array, RecordBatch, RecordBatchOptions, RecordBatchReader, new_null_array};
+use arrow::compute::{CastOptions, cast_with_options, concat_batches};
+use arrow::datatypes::{Field, Schema, SchemaRef};
+use datafusion::common::runtime::SpawnedTask;
+use datafusion::common::{DataFusionError, Result};
+use futures::{StreamExt, TryStreamExt};
+use object_store::path::Path;
+use object_store::{ObjectMeta, ObjectStore};
+use parquet::arrow::ProjectionMask;
+use parquet::arrow::arrow_reader::{ArrowReaderMetadata, ArrowReaderOptions, ParquetRecordBatchReaderBuilder};
+
+use super::scan::viewed;
+use crate::date::Slot;
+
+/// Up to which size a file is small, in bytes.
+const SMALL_FILE: u64 = 128 << 10;
+/// How much of small files one scan may hold, in bytes as they are stored.
+pub const SMALL_SCAN: u64 = 16 << 20;
+/// How much is kept for the next scans, in bytes of memory.
+const KEPT: usize = 96 << 20;
+/// Files that are read at once.
+const FILES_AT_ONCE: usize = 16;
+/// Batches are gathered up to so many rows: to handle one costs more than a few rows do.
+const BATCH_ROWS: usize = 8192;
+
+/// The small files that a run has read.
+pub struct SmallFiles {
+    /// Up to which size a file is small, in bytes.
+    pub up_to: u64,
+    kept: Mutex<Kept>,
+}
+
+#[derive(Default)]
+struct Kept {
+    files: HashMap<Path, Columns>,
+    bytes: usize,
+}
+
+/// Columns of a file by name, of the types that the table gave them, and how many rows it has.
+#[derive(Clone, Default)]
+struct Columns {
+    rows: usize,
+    by_name: HashMap<String, ArrayRef>,
+}
+
+impl fmt::Debug for SmallFiles {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("SmallFiles")
+    }
+}
+
+impl Default for SmallFiles {
+    fn default() -> Self {
+        Self::up_to(SMALL_FILE)
+    }
+}
+
+impl SmallFiles {
+    /// None yet; small is what has at most so many bytes.
+    pub fn up_to(bytes: u64) -> Self {
+        Self { up_to: bytes, kept: Mutex::default() }
+    }
+
+    /// The rows of files: some columns of their table, whose `dt` is the files' slot where it is `partitioned`.
+    ///
+    /// # Errors
+    /// When a file cannot be read, or a value does not fit the type that its column has today.
+    pub async fn read(
+        self: Arc<Self>,
+        store: Arc<dyn ObjectStore>,
+        files: Vec<(ObjectMeta, Slot)>,
+        schema: SchemaRef,
+        partitioned: bool,
+    ) -> Result<Vec<RecordBatch>> {
+        let stored = |field: &&Arc<Field>| !partitioned || field.name() != "dt";
+        let stored: SchemaRef =
+            Arc::new(Schema::new(schema.fields().iter().filter(stored).cloned().collect::<Vec<_>>()));
+        let batch = |(meta, slot): (ObjectMeta, Slot)| {
+            let (this, store, stored, schema) = (&self, &store, &stored, &schema);
+            async move {
+                let columns = match this.known(&meta.location, stored) {
+                    Some(columns) => columns,
+                    None => {
+                        let (store, stored, path) = (Arc::clone(store), Arc::clone(stored), meta.location.clone());
+                        // On threads of its own: decoding takes most of the time.
+                        let read = SpawnedTask::spawn(async move { decoded(&*store, &meta, &stored).await });
+                        let read = read.join_unwind().await.map_err(|e| DataFusionError::External(e.into()))??;
+                        this.keep(path, &read);
+                        read
+                    }
+                };
+                columns.batch(schema, slot)
+            }
+        };
+        let batches = futures::stream::iter(files).map(batch).buffered(FILES_AT_ONCE).try_collect().await?;
+        gathered(batches, &schema)
+    }
+
+    /// The columns of a file, if all that are wanted are kept.
+    fn known(&self, path: &Path, wanted: &Schema) -> Option<Columns> {
+        let kept = self.kept.lock().unwrap_or_else(PoisonError::into_inner);
+        let columns = kept.files.get(path)?;
+        let is_there = |field: &Arc<Field>| Some(columns.by_name.get(field.name())?.data_type() == field.data_type());
+        wanted.fields().iter().all(|field| is_there(field) == Some(true)).then(|| columns.clone())
+    }
+
+    fn keep(&self, path: Path, columns: &Columns) {
+        let bytes: usize = columns.by_name.values().map(|column| column.get_array_memory_size()).sum();
+        let mut kept = self.kept.lock().unwrap_or_else(PoisonError::into_inner);
+        if kept.bytes + bytes > KEPT {
+            *kept = Kept::default();
+        }
+        kept.bytes += bytes;
+        let known = kept.files.entry(path).or_default();
+        known.rows = columns.rows;
+        known.by_name.extend(columns.by_name.iter().map(|(name, column)| (name.clone(), Arc::clone(column))));
+    }
+}
+
+impl Columns {
+    /// The rows as a table has them.
+    fn batch(&self, schema: &SchemaRef, slot: Slot) -> Result<RecordBatch> {
+        let column = |field: &Arc<Field>| match self.by_name.get(field.name()) {
+            Some(column) => Arc::clone(column),
+            None => Arc::new(Date32Array::from_iter(std::iter::repeat_n(slot.map(|day| day.days()), self.rows))),
+        };
+        let columns = schema.fields().iter().map(column).collect();
+        let options = RecordBatchOptions::new().with_row_count(Some(self.rows));
+        Ok(RecordBatch::try_new_with_options(Arc::clone(schema), columns, &options)?)
+    }
+}
+
+/// The columns of a file that a schema names, as it types them; NULLs where the file has none of a name.
+async fn decoded(store: &dyn ObjectStore, meta: &ObjectMeta, wanted: &SchemaRef) -> Result<Columns> {
+    let bytes = store.get_ranges(&meta.location, std::slice::from_ref(&(0..meta.size))).await?.remove(0);
+    let footer = ArrowReaderMetadata::load(&bytes, ArrowReaderOptions::new())?;
+    let options = ArrowReaderOptions::new().with_schema(viewed(footer.schema()));
+    let footer = ArrowReaderMetadata::try_new(Arc::clone(footer.metadata()), options)?;
+    let there = |field: &Arc<Field>| footer.schema().index_of(field.name()).ok();
+    let roots: Vec<usize> = wanted.fields().iter().filter_map(there).collect();
+    let projection = ProjectionMask::roots(footer.parquet_schema(), roots);
+    let rows = usize::try_from(footer.metadata().file_metadata().num_rows()).unwrap_or_default();
+    let reader = ParquetRecordBatchReaderBuilder::new_with_metadata(bytes, footer)
+        .with_projection(projection)
+        .with_batch_size(rows.max(1))
+        .build()?;
+    let batch = concat_batches(&reader.schema(), &reader.collect::<Result<Vec<_>, _>>()?)?;
+    let strict = CastOptions { safe: false, ..CastOptions::default() };
+    let column = |field: &Arc<Field>| {
+        let column = match batch.column_by_name(field.name()) {
+            Some(column) if column.data_type() == field.data_type() => Arc::clone(column),
+            Some(column) => cast_with_options(column, field.data_type(), &strict)?,
+            None => new_null_array(field.data_type(), rows),
+        };
+        Ok((field.name().clone(), column))
+    };
+    Ok(Columns { rows, by_name: wanted.fields().iter().map(column).collect::<Result<_>>()? })
+}
+
+/// Batches in their order, small ones put together.
+fn gathered(batches: Vec<RecordBatch>, schema: &SchemaRef) -> Result<Vec<RecordBatch>> {
+    let mut all = Vec::new();
+    let mut waiting: Vec<RecordBatch> = Vec::new();
+    let mut rows = 0;
+    for batch in batches.into_iter().filter(|batch| batch.num_rows() > 0) {
+        if !waiting.is_empty() && rows + batch.num_rows() > BATCH_ROWS {
+            all.push(concat_batches(schema, &std::mem::take(&mut waiting))?);
+            rows = 0;
+        }
+        rows += batch.num_rows();
+        waiting.push(batch);
+    }
+    if !waiting.is_empty() {
+        all.push(concat_batches(schema, &waiting)?);
+    }
+    Ok(all)
+}
+
+#[cfg(test)]
+mod tests {
+    use arrow::array::{AsArray, Int32Array, StringArray};
+    use arrow::datatypes::{DataType, Int64Type};
+    use object_store::memory::InMemory;
+    use object_store::{ObjectStoreExt, PutPayload};
+
+    use super::*;
+    use crate::lake::encode_parquet;
+
+    async fn put(store: &InMemory, name: &str, columns: Vec<(&str, ArrayRef)>) -> (ObjectMeta, Slot) {
+        let batch =
+            RecordBatch::try_from_iter_with_nullable(columns.into_iter().map(|(name, column)| (name, column, true)));
+        let batch = batch.expect("a batch");
+        let file = encode_parquet(&batch.schema(), &[batch]).expect("a file");
+        store.put(&Path::from(name), PutPayload::from(file.bytes)).await.expect("is put");
+        (store.head(&Path::from(name)).await.expect("is there"), Some(name.parse().expect("a day")))
+    }
+
+    fn fields(of: &[(&str, DataType)]) -> SchemaRef {
+        Arc::new(Schema::new(of.iter().map(|(name, kind)| Field::new(*name, kind.clone(), true)).collect::<Vec<_>>()))
+    }
+
+    #[tokio::test]
+    async fn files_are_read_as_the_table_is_today_and_only_once() {
+        let store = Arc::new(InMemory::new());
+        let number = |of: &[i32]| Arc::new(Int32Array::from(of.to_vec())) as ArrayRef;
+        let text = |of: &[&str]| Arc::new(StringArray::from(of.to_vec())) as ArrayRef;
+        let old = put(&store, "2026-01-01", vec![("n", number(&[1, 2]))]).await;
+        let new = put(&store, "2026-01-02", vec![("t", text(&["a", "b"])), ("n", number(&[3, 4]))]).await;
+        let small = Arc::new(SmallFiles::default());
+        let read = async |files: Vec<_>, schema: &SchemaRef| {
+            small.clone().read(store.clone(), files, schema.clone(), true).await.map(|batches| {
+                assert_eq!(batches.len(), 1, "they are put together");
+                batches[0].clone()
+            })
+        };
+        let today = fields(&[("dt", DataType::Date32), ("n", DataType::Int64), ("t", DataType::Utf8View)]);
+        let rows = read(vec![old.clone(), new.clone()], &today).await.expect("is read");
+        assert_eq!(rows.column(1).as_primitive::<Int64Type>().values(), &[1, 2, 3, 4]);
+        assert_eq!(rows.column(2).as_string_view().iter().collect::<Vec<_>>(), [None, None, Some("a"), Some("b")]);
+        let first = rows.column(0).slice(0, 1);
+        assert_eq!(arrow::util::display::array_value_to_string(&first, 0).expect("shown"), "2026-01-01");
+        let count = read(vec![new.clone()], &fields(&[])).await.expect("is read");
+        assert_eq!((count.num_columns(), count.num_rows()), (0, 2));
+
+        for (meta, _) in [&old, &new] {
+            store.delete(&meta.location).await.expect("is gone");
+        }
+        assert_eq!(read(vec![old, new.clone()], &today).await.expect("is kept"), rows);
+        // The same column as another type is another column.
+        assert!(read(vec![new], &fields(&[("n", DataType::Int32)])).await.is_err());
+    }
+
+    #[tokio::test]
+    async fn what_does_not_fit_todays_type_is_an_error_and_memory_is_bounded() {
+        let store: Arc<dyn ObjectStore> = Arc::new(InMemory::new());
+        let inner = InMemory::new();
+        let file = put(&inner, "2026-01-01", vec![("t", Arc::new(StringArray::from(vec!["x"])) as ArrayRef)]).await;
+        let bytes = inner.get(&file.0.location).await.expect("is there").bytes().await.expect("bytes");
+        store.put(&file.0.location, PutPayload::from(bytes)).await.expect("is put");
+        let small = Arc::new(SmallFiles::default());
+        let numbers = fields(&[("t", DataType::Int64)]);
+        assert!(small.clone().read(store, vec![file], numbers, true).await.is_err());
+        let column = |bytes| Arc::new(Int32Array::from_value(0, bytes / 4)) as ArrayRef;
+        let columns = Columns { rows: 1, by_name: [("n".to_owned(), column(KEPT / 2))].into() };
+        for name in ["a", "b", "c"] {
+            small.keep(Path::from(name), &columns);
+        }
+        let kept = small.kept.lock().expect("nobody else");
+        assert!(kept.bytes <= KEPT && kept.files.len() == 1, "{} bytes of {} files", kept.bytes, kept.files.len());
+    }
+}
