@@ -52,6 +52,11 @@ impl BizDate {
         moved.map_or(self, Self::from)
     }
 
+    /// The first day of its month.
+    pub fn first_of_month(self) -> Self {
+        Self(self.0 - self.naive().day0() as i32)
+    }
+
     /// The calendar date as chrono has it; days out of chrono's range are clamped.
     pub fn naive(self) -> NaiveDate {
         let epoch = NaiveDate::default();
@@ -294,6 +299,8 @@ mod tests {
     #[test]
     fn a_year_before_the_29th_of_february_is_the_28th() {
         assert_eq!(date("2024-02-29").plus_months(-12), date("2023-02-28"));
+        assert_eq!(date("2024-02-29").first_of_month(), date("2024-02-01"));
+        assert_eq!(date("1969-12-31").first_of_month(), date("1969-12-01"));
     }
 
     #[test]

@@ -84,8 +84,7 @@ fn small_files_become_one_garbage_goes_and_every_number_stays() {
     let old_rows = rows_of_version(&shop, "ods/ods_user_action", 2).expect("another engine reads version 2");
 
     // What a run that died left behind: long ago, and just now.
-    let (old, new) =
-        (events.join("dt=2026-01-01/r0-old.parquet"), events.join("dt=2026-01-01/r0-new.parquet"));
+    let (old, new) = (events.join("dt=2026-01-01/r0-old.parquet"), events.join("dt=2026-01-01/r0-new.parquet"));
     for leftover in [&old, &new] {
         fs::copy(&old_files[0], leftover).expect("copies");
     }

@@ -1,7 +1,8 @@
 //! Publishing: staged partitions replace the ones of the same days, in one commit together with their records.
 //!
-//! Tables with a folder a day swap the day's files. Small tables keep many days in a file: the files that hold a
-//! replaced day, and all small ones, are written anew, so that a thousand days never become a thousand files.
+//! Tables with a folder a day swap the day's files. Small tables keep the days of a month in a file: the files that hold a
+//! replaced day, and the small ones of its month, are written anew, so that a thousand days never become a thousand files,
+//! nor a night's work the writing of all of them.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -10,11 +11,11 @@ use anyhow::Result;
 use arrow::array::RecordBatch;
 
 use super::stage::{Staged, flush, split_by_day};
-use crate::date::Slot;
+use crate::date::{BizDate, Slot};
 use crate::engine::cast_batch;
 use crate::lake::{Commit, FileRef, StagedFile, Table, read_batches};
 
-/// Files of small tables with fewer rows than this are merged with what is new.
+/// Files of small tables with fewer rows than this are merged with what is new of their month.
 const SMALL_FILE_ROWS: u64 = 250_000;
 
 /// Who publishes, and when.
@@ -64,19 +65,21 @@ async fn merged(
     run: &str,
 ) -> Result<(Vec<FileRef>, Vec<StagedFile>)> {
     let replaced = |slot: Slot| gone.contains(&slot) || staged.iter().any(|s| s.slot == slot);
+    let touched = || staged.iter().map(|s| s.slot).chain(gone.iter().copied());
     let mut removes = Vec::new();
     let mut days: BTreeMap<Slot, Vec<RecordBatch>> = BTreeMap::new();
     let store = table.lake().store();
     for file in table.files() {
-        let holds_replaced = match file.days {
-            Some((first, last)) => staged
-                .iter()
-                .map(|s| s.slot)
-                .chain(gone.iter().copied())
-                .any(|slot| slot.is_none_or(|day| first <= day && day <= last)),
-            None => true,
-        };
-        if !holds_replaced && file.rows >= SMALL_FILE_ROWS {
+        let stays = file.days.is_some_and(|(first, last)| {
+            let is_small = file.rows < SMALL_FILE_ROWS;
+            let is_beside = |day: BizDate| {
+                let months = first.first_of_month()..=last.first_of_month();
+                is_small && months.contains(&day.first_of_month())
+            };
+            let holds = |day: BizDate| first <= day && day <= last;
+            !touched().any(|slot| slot.is_none_or(|day| holds(day) || is_beside(day)))
+        });
+        if stays {
             continue;
         }
         removes.push(file.clone());
@@ -98,14 +101,16 @@ async fn merged(
     let schema = table.file_schema();
     let mut adds = Vec::new();
     let mut waiting: Vec<RecordBatch> = Vec::new();
-    let mut rows = 0;
-    for batch in days.into_values().flatten() {
-        rows += batch.num_rows() as u64;
-        waiting.push(batch);
-        if rows >= SMALL_FILE_ROWS * 4 {
+    let (mut rows, mut month_before) = (0, None);
+    for (slot, batch) in days.into_iter().flat_map(|(slot, batches)| batches.into_iter().map(move |b| (slot, b))) {
+        let month = slot.map(BizDate::first_of_month);
+        if rows >= SMALL_FILE_ROWS * 4 || (rows > 0 && month != month_before) {
             adds.push(flush(table, None, &schema, &std::mem::take(&mut waiting), run).await?);
             rows = 0;
         }
+        month_before = month;
+        rows += batch.num_rows() as u64;
+        waiting.push(batch);
     }
     if rows > 0 {
         adds.push(flush(table, None, &schema, &waiting, run).await?);
@@ -125,4 +130,88 @@ fn widened(batch: &RecordBatch, table: &Table) -> Result<RecordBatch> {
         })
         .collect::<Result<Vec<_>>>()?;
     Ok(cast_batch(&RecordBatch::try_new(Arc::clone(schema), columns)?, schema)?)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use arrow::array::{ArrayRef, AsArray, Date32Array, Int64Array};
+    use arrow::datatypes::{Date32Type, Int64Type, SchemaRef};
+
+    use super::*;
+    use crate::lake::{Lake, TableSpec, encode_parquet};
+
+    fn rows(of: &[(Option<&str>, i64)]) -> RecordBatch {
+        let day = |text: &str| text.parse::<BizDate>().expect("a day").days();
+        let days = Arc::new(Date32Array::from_iter(of.iter().map(|(d, _)| d.map(day)))) as ArrayRef;
+        let numbers = Arc::new(Int64Array::from_iter_values(of.iter().map(|(_, n)| *n))) as ArrayRef;
+        RecordBatch::try_from_iter_with_nullable([("dt", days, true), ("n", numbers, true)]).expect("a batch")
+    }
+
+    fn staged(schema: &SchemaRef, of: &[(Option<&str>, i64)]) -> Staged {
+        let slot = of[0].0.map(|day| day.parse().expect("a day"));
+        let (rows, batches) = (of.len() as u64, vec![rows(of)]);
+        Staged {
+            slot,
+            rows,
+            version: 0,
+            batches,
+            files: Vec::new(),
+            file_schema: Arc::clone(schema),
+            neighbours_differ: true,
+            rows_hold: true,
+        }
+    }
+
+    /// The months that the files hold, by their paths; and the rows.
+    async fn seen(table: &Table) -> (BTreeMap<String, String>, Vec<(Option<i32>, i64)>) {
+        let month = |file: &FileRef| file.days.map(|(first, last)| format!("{first}..{last}")).unwrap_or_default();
+        let mut all = Vec::new();
+        for file in table.files() {
+            for batch in read_batches(&*table.lake().store(), &table.object_path(&file.path)).await.expect("rows") {
+                let (days, numbers) = (batch.column(0).as_primitive::<Date32Type>(), batch.column(1));
+                all.extend(days.iter().zip(numbers.as_primitive::<Int64Type>().values().iter().copied()));
+            }
+        }
+        all.sort_unstable();
+        (table.files().iter().map(|file| (file.path.clone(), month(file))).collect(), all)
+    }
+
+    #[tokio::test]
+    async fn a_night_writes_the_months_anew_that_it_touches() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let lake = Lake::open(&folder.path().to_string_lossy()).expect("a lake");
+        let schema = rows(&[(None, 0)]).schema();
+        let spec = TableSpec {
+            name: "app_t".to_owned(),
+            schema: schema.clone(),
+            partitioned: false,
+            description: "A row".to_owned(),
+        };
+        let mut table = lake.ensure_table(&spec, 0).await.expect("a table");
+        let by = Publisher { run: "r", now_ms: 0 };
+        // As a table was kept before: all months in one file.
+        let old = [(Some("2026-01-30"), 1), (Some("2026-02-01"), 2), (Some("2026-03-01"), 3)];
+        let file = encode_parquet(&schema, &[rows(&old)]).expect("a file");
+        let adds = vec![table.put(None, file, "r").await.expect("is put")];
+        table.commit(Commit { adds, run: "r".to_owned(), ..Commit::default() }).await.expect("commits");
+
+        let night = vec![staged(&schema, &[(Some("2026-03-02"), 4)]), staged(&schema, &[(None, 9)])];
+        publish(&mut table, night, &[], Vec::new(), by).await.expect("publishes");
+        let (files, all) = seen(&table).await;
+        let mut months: Vec<&str> = files.values().map(String::as_str).collect();
+        months.sort_unstable();
+        assert_eq!(months, ["", "2026-01-30..2026-01-30", "2026-02-01..2026-02-01", "2026-03-01..2026-03-02"]);
+        assert_eq!(all.iter().map(|(_, n)| *n).collect::<Vec<_>>(), [9, 1, 2, 3, 4]);
+
+        let late = vec![staged(&schema, &[(Some("2026-02-01"), 5), (Some("2026-02-01"), 6)])];
+        let gone = [Some("2026-01-30".parse().expect("a day"))];
+        publish(&mut table, late, &gone, Vec::new(), by).await.expect("publishes");
+        let (after, all) = seen(&table).await;
+        let kept: Vec<&String> = files.keys().filter(|path| after.contains_key(*path)).collect();
+        assert_eq!(kept.len(), 1, "that of March: {after:?}");
+        assert_eq!(files[kept[0]], "2026-03-01..2026-03-02");
+        assert_eq!(all.iter().map(|(_, n)| *n).collect::<Vec<_>>(), [9, 5, 6, 3, 4]);
+    }
 }
