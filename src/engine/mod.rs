@@ -63,7 +63,7 @@ impl Engine {
             .with_target_partitions(threads)
             .with_information_schema(true)
             .with_default_catalog_and_schema("strata", "all")
-            .with_extension(Arc::new(small::SmallFiles::default()));
+            .with_extension(Arc::new(small::SmallFiles::new(memory)));
         let options = config.options_mut();
         options.catalog.create_default_catalog_and_schema = false;
         options.sql_parser.collect_spans = true;

@@ -161,7 +161,7 @@ mod tests {
         let engine = Engine::new(&lake, 1 << 30, 2, "UTC".parse().expect("a zone")).expect("an engine");
         let session = engine.session();
         // These are small only because it is a test.
-        session.state_ref().write().config_mut().set_extension(Arc::new(SmallFiles::up_to(0)));
+        session.state_ref().write().config_mut().set_extension(Arc::new(SmallFiles::none()));
         let scan = LakeScan::of(&latest.expect("files")).expect("a scan");
         session.register_table("dwd_test", Arc::new(scan)).expect("registered");
         let frame = session.sql(sql).await.expect("planned");

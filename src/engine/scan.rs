@@ -24,7 +24,7 @@ use datafusion::physical_plan::union::UnionExec;
 use object_store::ObjectMeta;
 
 use super::order::grouped;
-use super::small::{SMALL_SCAN, SmallFiles};
+use super::small::SmallFiles;
 use crate::date::Slot;
 use crate::lake::{FileRef, Table};
 
@@ -127,13 +127,16 @@ impl TableProvider for LakeScan {
         filters: &[Expr],
         limit: Option<usize>,
     ) -> Result<Arc<dyn ExecutionPlan>> {
-        let (small, large) = divided(state, self.pruned(state, filters)?);
+        let files = self.pruned(state, filters)?;
+        let schema = self.projected(projection)?;
+        let small = state.config().get_extension::<SmallFiles>();
+        // Whoever wants a few rows needs no more files than have them.
+        let small = small.filter(|small| limit.is_none() && small.fit(files.iter().map(|f| (f.0.size, f.2)), &schema));
         let mut plans: Vec<Arc<dyn ExecutionPlan>> = Vec::new();
-        if !large.is_empty() {
-            plans.push(self.scan_files(state, &large, projection, filters, limit).await?);
-        }
-        if !small.is_empty() {
-            plans.push(self.scan_small(state, &small, projection).await?);
+        match small {
+            _ if files.is_empty() => {}
+            Some(small) => plans.push(self.scan_small(state, small, &files, schema).await?),
+            None => plans.push(self.scan_files(state, &files, projection, filters, limit).await?),
         }
         if !self.staged.is_empty() {
             let batches = [self.staged.clone()];
@@ -159,12 +162,11 @@ impl LakeScan {
     async fn scan_small(
         &self,
         state: &dyn Session,
+        small: Arc<SmallFiles>,
         files: &[&File],
-        projection: Option<&Vec<usize>>,
+        schema: SchemaRef,
     ) -> Result<Arc<dyn ExecutionPlan>> {
-        let schema = self.projected(projection)?;
         let store = state.runtime_env().object_store(&self.store_url)?;
-        let small = state.config().get_extension::<SmallFiles>().unwrap_or_default();
         let files = files.iter().map(|(meta, slot, _)| (meta.clone(), *slot)).collect();
         let batches = small.read(store, files, Arc::clone(&schema), self.partitioned).await?;
         let at_once = state.config().target_partitions().min(batches.len()).max(1);
@@ -238,16 +240,6 @@ impl LakeScan {
             .build();
         Ok(DataSourceExec::from_data_source(config))
     }
-}
-
-/// Small files that are read from memory, and the others. The order that files are in is of use only where all threads
-/// compute, and is known only of those that are scanned: there small ones are apart only if all of them are small.
-fn divided<'f>(state: &dyn Session, files: Vec<&'f File>) -> (Vec<&'f File>, Vec<&'f File>) {
-    let limit = state.config().get_extension::<SmallFiles>().map_or(0, |small| small.up_to);
-    let (small, large): (Vec<&File>, Vec<&File>) = files.iter().partition(|(meta, ..)| meta.size <= limit);
-    let bytes: u64 = small.iter().map(|(meta, ..)| meta.size).sum();
-    let is_apart = large.is_empty() || state.config().target_partitions() == 1;
-    if is_apart && bytes <= SMALL_SCAN { (small, large) } else { (Vec::new(), files) }
 }
 
 /// The URL under which the engine finds the store of a lake: its scheme and host.

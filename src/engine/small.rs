@@ -23,10 +23,12 @@ use crate::date::Slot;
 
 /// Up to which size a file is small, in bytes.
 const SMALL_FILE: u64 = 128 << 10;
-/// How much of small files one scan may hold, in bytes as they are stored.
-pub const SMALL_SCAN: u64 = 16 << 20;
-/// How much is kept for the next scans, in bytes of memory.
+/// How much of small files one scan may hold: bytes as they are stored, and about how many in memory.
+const SCAN_STORED: u64 = 16 << 20;
+const SCAN_HELD: u64 = 64 << 20;
+/// How much is kept for the next scans at most, in bytes of memory, and of all that queries may use.
 const KEPT: usize = 96 << 20;
+const KEPT_OF_MEMORY: usize = 8;
 /// Files that are read at once.
 const FILES_AT_ONCE: usize = 16;
 /// Batches are gathered up to so many rows: to handle one costs more than a few rows do.
@@ -35,7 +37,9 @@ const BATCH_ROWS: usize = 8192;
 /// The small files that a run has read.
 pub struct SmallFiles {
     /// Up to which size a file is small, in bytes.
-    pub up_to: u64,
+    up_to: u64,
+    /// How much is kept.
+    limit: usize,
     kept: Mutex<Kept>,
 }
 
@@ -58,16 +62,32 @@ impl fmt::Debug for SmallFiles {
     }
 }
 
-impl Default for SmallFiles {
-    fn default() -> Self {
-        Self::up_to(SMALL_FILE)
-    }
-}
-
 impl SmallFiles {
-    /// None yet; small is what has at most so many bytes.
-    pub fn up_to(bytes: u64) -> Self {
-        Self { up_to: bytes, kept: Mutex::default() }
+    /// None yet; a part of the memory that queries may use is for those to come.
+    pub fn new(memory: usize) -> Self {
+        Self { up_to: SMALL_FILE, limit: KEPT.min(memory / KEPT_OF_MEMORY), kept: Mutex::default() }
+    }
+
+    /// No file is small.
+    #[cfg(test)]
+    pub fn none() -> Self {
+        Self { up_to: 0, ..Self::new(0) }
+    }
+
+    /// Whether all files of a scan, by their bytes and rows, are small, and together not too much to be held. Only such
+    /// scans are of use: some files apart from others would come in another order each time.
+    pub fn fit(&self, mut files: impl Iterator<Item = (u64, u64)>, schema: &Schema) -> bool {
+        let fields = schema.fields();
+        // What is nested has rules of its own for files of another shape.
+        let is_flat = !fields.iter().any(|field| field.data_type().is_nested());
+        let width: u64 = fields.iter().map(|field| field.data_type().primitive_width().unwrap_or(16) as u64).sum();
+        let (mut stored, mut held) = (0, 0);
+        is_flat
+            && files.all(|(bytes, rows)| {
+                stored += bytes;
+                held += rows * width;
+                bytes <= self.up_to && stored <= SCAN_STORED && held <= SCAN_HELD
+            })
     }
 
     /// The rows of files: some columns of their table, whose `dt` is the files' slot where it is `partitioned`.
@@ -93,7 +113,8 @@ impl SmallFiles {
                         let (store, stored, path) = (Arc::clone(store), Arc::clone(stored), meta.location.clone());
                         // On threads of its own: decoding takes most of the time.
                         let read = SpawnedTask::spawn(async move { decoded(&*store, &meta, &stored).await });
-                        let read = read.join_unwind().await.map_err(|e| DataFusionError::External(e.into()))??;
+                        let read = read.join_unwind().await.map_err(|e| DataFusionError::External(e.into()))?;
+                        let read = read.map_err(|error| error.context(format!("read {path}")))?;
                         this.keep(path, &read);
                         read
                     }
@@ -115,14 +136,20 @@ impl SmallFiles {
 
     fn keep(&self, path: Path, columns: &Columns) {
         let bytes: usize = columns.by_name.values().map(|column| column.get_array_memory_size()).sum();
+        // One that takes the place of many is read again.
+        if bytes > self.limit / 4 {
+            return;
+        }
         let mut kept = self.kept.lock().unwrap_or_else(PoisonError::into_inner);
-        if kept.bytes + bytes > KEPT {
+        if kept.bytes + bytes > self.limit {
             *kept = Kept::default();
         }
-        kept.bytes += bytes;
         let known = kept.files.entry(path).or_default();
         known.rows = columns.rows;
-        known.by_name.extend(columns.by_name.iter().map(|(name, column)| (name.clone(), Arc::clone(column))));
+        let new = columns.by_name.iter().map(|(name, column)| (name.clone(), Arc::clone(column)));
+        let replaced = new.filter_map(|(name, column)| known.by_name.insert(name, column));
+        let replaced: usize = replaced.map(|column| column.get_array_memory_size()).sum();
+        kept.bytes = (kept.bytes + bytes).saturating_sub(replaced);
     }
 }
 
@@ -215,7 +242,7 @@ mod tests {
         let text = |of: &[&str]| Arc::new(StringArray::from(of.to_vec())) as ArrayRef;
         let old = put(&store, "2026-01-01", vec![("n", number(&[1, 2]))]).await;
         let new = put(&store, "2026-01-02", vec![("t", text(&["a", "b"])), ("n", number(&[3, 4]))]).await;
-        let small = Arc::new(SmallFiles::default());
+        let small = Arc::new(SmallFiles::new(1 << 30));
         let read = async |files: Vec<_>, schema: &SchemaRef| {
             small.clone().read(store.clone(), files, schema.clone(), true).await.map(|batches| {
                 assert_eq!(batches.len(), 1, "they are put together");
@@ -239,6 +266,19 @@ mod tests {
         assert!(read(vec![new], &fields(&[("n", DataType::Int32)])).await.is_err());
     }
 
+    #[test]
+    fn only_scans_of_flat_small_files_that_are_not_too_much_fit() {
+        let small = SmallFiles::new(1 << 30);
+        let (flat, none) = (fields(&[("n", DataType::Int64), ("t", DataType::Utf8View)]), fields(&[]));
+        let nested = fields(&[("l", DataType::new_list(DataType::Int64, true))]);
+        let fit = |files: &[(u64, u64)], schema: &SchemaRef| small.fit(files.iter().copied(), schema);
+        assert!(fit(&[(SMALL_FILE, 10); 100], &flat) && fit(&[], &flat));
+        assert!(!fit(&[(10, 10), (SMALL_FILE + 1, 10)], &flat));
+        assert!(!fit(&[(SMALL_FILE, 10); 200], &flat));
+        assert!(!fit(&[(10, 3_000_000)], &flat) && fit(&[(10, 3_000_000)], &none));
+        assert!(!fit(&[(10, 10)], &nested));
+    }
+
     #[tokio::test]
     async fn what_does_not_fit_todays_type_is_an_error_and_memory_is_bounded() {
         let store: Arc<dyn ObjectStore> = Arc::new(InMemory::new());
@@ -246,15 +286,17 @@ mod tests {
         let file = put(&inner, "2026-01-01", vec![("t", Arc::new(StringArray::from(vec!["x"])) as ArrayRef)]).await;
         let bytes = inner.get(&file.0.location).await.expect("is there").bytes().await.expect("bytes");
         store.put(&file.0.location, PutPayload::from(bytes)).await.expect("is put");
-        let small = Arc::new(SmallFiles::default());
+        let small = Arc::new(SmallFiles::new(1 << 30));
         let numbers = fields(&[("t", DataType::Int64)]);
-        assert!(small.clone().read(store, vec![file], numbers, true).await.is_err());
+        let error = small.clone().read(store, vec![file], numbers, true).await.expect_err("no number");
+        assert!(error.to_string().contains("read 2026-01-01"), "{error}");
         let column = |bytes| Arc::new(Int32Array::from_value(0, bytes / 4)) as ArrayRef;
-        let columns = Columns { rows: 1, by_name: [("n".to_owned(), column(KEPT / 2))].into() };
-        for name in ["a", "b", "c"] {
-            small.keep(Path::from(name), &columns);
+        let columns = |bytes| Columns { rows: 1, by_name: [("n".to_owned(), column(bytes))].into() };
+        small.keep(Path::from("large"), &columns(KEPT / 2));
+        for name in ["a", "a", "b", "c", "d", "e", "f"] {
+            small.keep(Path::from(name), &columns(KEPT / 5));
         }
         let kept = small.kept.lock().expect("nobody else");
-        assert!(kept.bytes <= KEPT && kept.files.len() == 1, "{} bytes of {} files", kept.bytes, kept.files.len());
+        assert!(kept.bytes <= KEPT && kept.files.len() == 2, "{} bytes of {} files", kept.bytes, kept.files.len());
     }
 }

@@ -223,7 +223,7 @@ impl Table {
         Arc::new(Schema::new(fields))
     }
 
-    /// Its files, in the order of their paths.
+    /// Its files, in the order of their days and then of their paths.
     pub fn files(&self) -> &[FileRef] {
         &self.now.files
     }
@@ -359,6 +359,6 @@ fn list_files(state: &DeltaTableState, partitioned: bool) -> Result<Vec<FileRef>
             rows: view.num_records().unwrap_or_default() as u64,
         });
     }
-    files.sort_by(|a, b| a.path.cmp(&b.path));
+    files.sort_by(|a, b| (a.days, &a.path).cmp(&(b.days, &b.path)));
     Ok(files)
 }

@@ -70,15 +70,17 @@ async fn merged(
     let mut days: BTreeMap<Slot, Vec<RecordBatch>> = BTreeMap::new();
     let store = table.lake().store();
     for file in table.files() {
-        let stays = file.days.is_some_and(|(first, last)| {
-            let is_small = file.rows < SMALL_FILE_ROWS;
-            let is_beside = |day: BizDate| {
-                let months = first.first_of_month()..=last.first_of_month();
-                is_small && months.contains(&day.first_of_month())
-            };
-            let holds = |day: BizDate| first <= day && day <= last;
-            !touched().any(|slot| slot.is_none_or(|day| holds(day) || is_beside(day)))
-        });
+        // Where columns become of another type, all files but large ones have them.
+        let stays =
+            file.days.filter(|_| !table.is_reshaped() || file.rows >= SMALL_FILE_ROWS).is_some_and(|(first, last)| {
+                let is_small = file.rows < SMALL_FILE_ROWS;
+                let is_beside = |day: BizDate| {
+                    let months = first.first_of_month()..=last.first_of_month();
+                    is_small && months.contains(&day.first_of_month())
+                };
+                let holds = |day: BizDate| first <= day && day <= last;
+                !touched().any(|slot| slot.is_none_or(|day| holds(day) || is_beside(day)))
+            });
         if stays {
             continue;
         }
