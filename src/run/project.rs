@@ -5,6 +5,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 use anyhow::{Context as _, Error, Result, anyhow};
+use datafusion::common::runtime::SpawnedTask;
 use futures::{StreamExt, TryStreamExt};
 use serde::{Deserialize, Serialize};
 use xxhash_rust::xxh3::xxh3_64;
@@ -201,14 +202,18 @@ impl Project {
         let mut states = States::default();
         let mut last_arrival = None;
         let mut tables = futures::stream::iter(tables)
-            .map(|name| async move { self.lake.records(&name).await.map(|records| (name, records)) })
+            .map(|name| {
+                let lake = self.lake.clone();
+                // On all threads: to make sense of them takes longer than to read them.
+                let read = SpawnedTask::spawn(async move {
+                    read_records(&lake, &name).await.map(|(state, arrival)| (name, state, arrival))
+                });
+                async move { read.join_unwind().await.context("reading records was given up")? }
+            })
             .buffer_unordered(CONCURRENT_TABLES);
-        while let Some((name, records)) = tables.try_next().await? {
-            if let Some(text) = records.get("strata.source") {
-                let record: SourceRecord = serde_json::from_str(text).with_context(|| format!("records of {name}"))?;
-                last_arrival = last_arrival.max(record.last_arrival);
-            }
-            if let Some(state) = table_state(&records).with_context(|| format!("records of {name}"))? {
+        while let Some((name, state, arrival)) = tables.try_next().await? {
+            last_arrival = last_arrival.max(arrival);
+            if let Some(state) = state {
                 states.set(name, state);
             }
         }
@@ -318,6 +323,15 @@ pub fn slot_domain(slot: Slot) -> String {
 /// The domain under which it is recorded what a meaning of a model was.
 pub fn model_domain(meaning: u64) -> String {
     format!("{MODEL}{meaning:016x}")
+}
+
+/// What is recorded of a table: what is in it, and of a source's when the last of it arrived.
+async fn read_records(lake: &Lake, name: &str) -> Result<(Option<TableState>, Option<BizDate>)> {
+    let records = lake.records(name).await?;
+    let about = || format!("records of {name}");
+    let source = records.get("strata.source").map(|text| serde_json::from_str::<SourceRecord>(text)).transpose();
+    let arrival = source.with_context(about)?.and_then(|source| source.last_arrival);
+    Ok((table_state(&records).with_context(about)?, arrival))
 }
 
 /// What a table's records say of it; nothing when there are none of partitions.
