@@ -6,6 +6,18 @@ use crate::proxy::{At, Cut, Proxy};
 use crate::server::Database;
 use crate::{asked, reading, small};
 
+/// What the server answers once it is what is waited for, while a run is at work.
+fn once_said(database: &Database, sql: &str, run: &mut std::process::Child, wanted: fn(&str) -> bool) -> String {
+    loop {
+        let said = database.root(sql);
+        if wanted(said.trim()) {
+            return said.trim().to_owned();
+        }
+        assert!(run.try_wait().expect("asked").is_none(), "it ended before");
+        std::thread::sleep(std::time::Duration::from_millis(5));
+    }
+}
+
 #[test]
 fn an_extraction_whose_connection_breaks_begins_anew() {
     let (database, shop) = small("broken");
@@ -15,18 +27,11 @@ fn an_extraction_whose_connection_breaks_begins_anew() {
     );
     let mut slow =
         shop.command(&["ingest", "orders", "--to", "2026-01-01", "--set", "sources.orders.rows_per_second=100000"]);
-    let slow = slow.stderr(std::process::Stdio::piped()).spawn().expect("starts");
+    let mut slow = slow.stderr(std::process::Stdio::piped()).spawn().expect("starts");
     // While it reads: its sessions are in the process list, one of them busy with the large table.
-    let busy = "select group_concat('kill ', id separator ';') from information_schema.processlist \
+    let busy = "select ifnull(group_concat('kill ', id separator ';'), '') from information_schema.processlist \
                 where user = 't_broken' and info like '%from `payment_flow`%order by%'";
-    let kill = loop {
-        let found = database.root(busy);
-        if found.trim() != "NULL" {
-            break found;
-        }
-        std::thread::sleep(std::time::Duration::from_millis(5));
-    };
-    database.root(kill.trim());
+    database.root(&once_said(&database, busy, &mut slow, |kill| !kill.is_empty()));
     let done = slow.wait_with_output().expect("ends");
     let said = String::from_utf8_lossy(&done.stderr);
     assert!(done.status.success() && said.contains("; again in 1 s"), "{said}");
@@ -49,14 +54,8 @@ fn when_one_connection_breaks_the_others_stop_as_well() {
     let mut slow = shop.command(&slow).stderr(std::process::Stdio::piped()).spawn().expect("starts");
     let busy = "select ifnull(group_concat('kill ', id), '') from information_schema.processlist \
                 where user = 't_broken_all' and info like '%wide%order by%'";
-    let kill = loop {
-        let found = database.root(busy);
-        if found.contains(',') {
-            break found;
-        }
-        std::thread::sleep(std::time::Duration::from_millis(5));
-    };
-    database.root(kill.trim().split(',').next().expect("one of them"));
+    let kill = once_said(&database, busy, &mut slow, |kill| kill.contains(','));
+    database.root(kill.split(',').next().expect("one of them"));
     let since = std::time::Instant::now();
     let said = std::io::BufReader::new(slow.stderr.take().expect("piped"));
     let again = std::io::BufRead::lines(said).map_while(Result::ok).find(|line| line.contains("; again in 1 s"));
@@ -80,15 +79,7 @@ fn when_the_connection_that_counts_breaks_the_one_that_reads_does_not_wait_for_i
     let mut ingest = ingest.stderr(std::process::Stdio::piped()).spawn().expect("starts");
     let counting = "select ifnull(max(concat('kill ', id)), '') from information_schema.processlist \
                     where user = 't_broken_count' and info like 'select count(*)%from `payment_flow`%'";
-    let kill = loop {
-        let found = database.root(counting);
-        if !found.trim().is_empty() {
-            break found;
-        }
-        assert!(ingest.try_wait().expect("asked").is_none(), "it ended before it counted");
-        std::thread::sleep(std::time::Duration::from_millis(5));
-    };
-    database.root(kill.trim());
+    database.root(&once_said(&database, counting, &mut ingest, |kill| !kill.is_empty()));
     let done = ingest.wait_with_output().expect("ends");
     let said = String::from_utf8_lossy(&done.stderr);
     assert!(done.status.success() && said.contains("over 2 connections") && said.contains("; again in 1 s"), "{said}");
@@ -111,10 +102,7 @@ fn whoever_changes_a_table_waits_for_the_reading_and_nobody_for_ever() {
     let mut ingest = ingest.stderr(std::process::Stdio::piped()).spawn().expect("starts");
     let counting = "select count(*) from information_schema.processlist \
                     where user = 't_altered' and info like 'select count(*)%from `goods_info`%'";
-    while database.root(counting).trim() == "0" {
-        assert!(ingest.try_wait().expect("asked").is_none(), "it ended before it counted");
-        std::thread::sleep(std::time::Duration::from_millis(5));
-    }
+    once_said(&database, counting, &mut ingest, |sessions| sessions != "0");
     let since = std::time::Instant::now();
     database.root("alter table payment_flow add column note varchar(9)");
     assert!(since.elapsed().as_secs() < 60, "{:?}", since.elapsed());
