@@ -329,10 +329,11 @@ fn a_server_killed_at_any_moment_recovers_and_the_export_with_it() {
     let database = server.database("crash");
     let change = Change::of(&database, server.port);
     for k in packets(change.packets, 3).into_iter().filter(|k| *k > 15) {
-        let (victim, crashed) = (Arc::clone(&server), Arc::new(AtomicBool::new(false)));
+        // The proxy outlives the test: it may not keep the server.
+        let (victim, crashed) = (Arc::downgrade(&server), Arc::new(AtomicBool::new(false)));
         let told = Arc::clone(&crashed);
         let proxy = Proxy::new(server.port, At::Packet(k), Cut::After, move || {
-            victim.crash();
+            victim.upgrade().expect("the test waits for it").crash();
             told.store(true, Ordering::SeqCst);
         });
         change.rewind(&database, &proxy);
