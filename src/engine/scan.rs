@@ -135,7 +135,7 @@ impl TableProvider for LakeScan {
         let mut plans: Vec<Arc<dyn ExecutionPlan>> = Vec::new();
         match small {
             _ if files.is_empty() => {}
-            Some(small) => plans.push(self.scan_small(state, small, &files, schema).await?),
+            Some(small) => plans.push(self.scan_small(state, small, &files, Arc::clone(&schema)).await?),
             None => plans.push(self.scan_files(state, &files, projection, filters, limit).await?),
         }
         if !self.staged.is_empty() {
@@ -143,7 +143,7 @@ impl TableProvider for LakeScan {
             plans.push(MemorySourceConfig::try_new_exec(&batches, self.schema(), projection.cloned())?);
         }
         match plans.len() {
-            0 => Ok(Arc::new(EmptyExec::new(self.projected(projection)?))),
+            0 => Ok(Arc::new(EmptyExec::new(schema))),
             1 => Ok(plans.remove(0)),
             _ => UnionExec::try_new(plans),
         }

@@ -85,7 +85,7 @@ impl SmallFiles {
         is_flat
             && files.all(|(bytes, rows)| {
                 stored += bytes;
-                held += rows * width;
+                held = rows.saturating_mul(width).saturating_add(held);
                 bytes <= self.up_to && stored <= SCAN_STORED && held <= SCAN_HELD
             })
     }

@@ -4,7 +4,13 @@ use std::path::PathBuf;
 
 use crate::proxy::{At, Cut, Proxy};
 use crate::server::Database;
+use crate::shop::Shop;
 use crate::{asked, reading, small};
+
+/// A command that is at work, and what it says kept.
+fn begun(shop: &Shop, args: &[&str]) -> std::process::Child {
+    shop.command(args).stderr(std::process::Stdio::piped()).spawn().expect("starts")
+}
 
 /// What the server answers once it is what is waited for, while a run is at work.
 fn once_said(database: &Database, sql: &str, run: &mut std::process::Child, wanted: fn(&str) -> bool) -> String {
@@ -51,7 +57,7 @@ fn when_one_connection_breaks_the_others_stop_as_well() {
     );
     let slow =
         ["ingest", "orders", "--to", "2026-01-01", "--threads", "4", "--set", "sources.orders.rows_per_second=2000"];
-    let mut slow = shop.command(&slow).stderr(std::process::Stdio::piped()).spawn().expect("starts");
+    let mut slow = begun(&shop, &slow);
     let busy = "select ifnull(group_concat('kill ', id), '') from information_schema.processlist \
                 where user = 't_broken_all' and info like '%wide%order by%'";
     let kill = once_said(&database, busy, &mut slow, |kill| kill.contains(','));
@@ -75,8 +81,7 @@ fn when_the_connection_that_counts_breaks_the_one_that_reads_does_not_wait_for_i
          insert into payment_flow (pay_id, order_id, trade_no, pay_type, pay_time)
          select seq, 1, 1, 1, '2026-01-01' from seq_1_to_3000",
     );
-    let mut ingest = shop.command(&["ingest", "orders", "--to", "2026-01-01", "--threads", "2"]);
-    let mut ingest = ingest.stderr(std::process::Stdio::piped()).spawn().expect("starts");
+    let mut ingest = begun(&shop, &["ingest", "orders", "--to", "2026-01-01", "--threads", "2"]);
     let counting = "select ifnull(max(concat('kill ', id)), '') from information_schema.processlist \
                     where user = 't_broken_count' and info like 'select count(*)%from `payment_flow`%'";
     database.root(&once_said(&database, counting, &mut ingest, |kill| !kill.is_empty()));
@@ -98,8 +103,7 @@ fn whoever_changes_a_table_waits_for_the_reading_and_nobody_for_ever() {
            generated always as (length(sha2(repeat(goods_id, 100000), 512)) / 128) virtual after goods_name;
          insert into goods_info (goods_id, goods_no, goods_name) select seq, 1, 1 from seq_1_to_3000",
     );
-    let mut ingest = shop.command(&["ingest", "orders", "--to", "2026-01-01", "--threads", "2"]);
-    let mut ingest = ingest.stderr(std::process::Stdio::piped()).spawn().expect("starts");
+    let mut ingest = begun(&shop, &["ingest", "orders", "--to", "2026-01-01", "--threads", "2"]);
     let counting = "select count(*) from information_schema.processlist \
                     where user = 't_altered' and info like 'select count(*)%from `goods_info`%'";
     once_said(&database, counting, &mut ingest, |sessions| sessions != "0");
