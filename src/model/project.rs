@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::ops::ControlFlow;
+use std::panic::resume_unwind;
 
 use datafusion::sql::sqlparser::ast::{ObjectName, Query, visit_relations};
 
@@ -22,7 +23,7 @@ pub struct Models {
 impl Models {
     /// Loads models from the texts of their files, given the names of the source tables and of the seeds
     /// (`ods_user`, `seed_festival`). All mistakes are reported, in the order of the files.
-    pub fn load<P: AsRef<str>, T: AsRef<str>>(
+    pub fn load<P: AsRef<str> + Sync, T: AsRef<str> + Sync>(
         files: impl IntoIterator<Item = (P, T)>,
         sources: &[impl AsRef<str>],
         seeds: &[impl AsRef<str>],
@@ -34,8 +35,10 @@ impl Models {
         };
         let mut wrong = Vec::new();
         let mut broken = BTreeSet::new();
-        for (path, text) in files {
-            match load_alone(path.as_ref(), text.as_ref()) {
+        let files: Vec<(P, T)> = files.into_iter().collect();
+        let loaded = side_by_side(files.iter().collect(), |(path, text)| load_alone(path.as_ref(), text.as_ref()));
+        for ((path, _), loaded) in files.iter().zip(loaded) {
+            match loaded {
                 Ok(model) => wrong.extend(models.admit(model).err()),
                 Err(diagnostic) => {
                     broken.insert(file_stem(path.as_ref()).to_owned());
@@ -107,7 +110,13 @@ impl Models {
             known.insert(model.name.clone(), if model.is_partitioned() { HasDt::Yes } else { HasDt::No });
         }
         let catalog = |table: &str| known.get(table).copied().unwrap_or(HasDt::Maybe);
-        self.list.iter_mut().filter_map(|model| derive_reads(model, &catalog).err()).collect()
+        let derived = side_by_side(std::mem::take(&mut self.list), |mut model| {
+            let wrong = derive_reads(&mut model, &catalog).err();
+            (model, wrong)
+        });
+        let (list, wrong): (Vec<Model>, Vec<Option<Diagnostic>>) = derived.into_iter().unzip();
+        self.list = list;
+        wrong.into_iter().flatten().collect()
     }
 
     fn mistakes(&self, model: &Model, broken: &BTreeSet<String>) -> Vec<Diagnostic> {
@@ -185,6 +194,23 @@ impl Models {
         }
         Ok(())
     }
+}
+
+/// What a function makes of each item, in their order, computed on all threads: every command begins by reading all models.
+fn side_by_side<I: Send, O: Send>(mut items: Vec<I>, make: impl Fn(I) -> O + Sync) -> Vec<O> {
+    let threads = std::thread::available_parallelism().map_or(1, usize::from);
+    let share = items.len().div_ceil(threads).max(1);
+    let make = &make;
+    std::thread::scope(|scope| {
+        let mut parts = Vec::new();
+        while items.len() > share {
+            let part = items.split_off(items.len() - share);
+            parts.push(scope.spawn(move || part.into_iter().map(make).collect::<Vec<O>>()));
+        }
+        let first = items.into_iter().map(make).collect();
+        let rest = parts.into_iter().rev().map(|part| part.join().unwrap_or_else(|panic| resume_unwind(panic)));
+        std::iter::once(first).chain(rest).flatten().collect()
+    })
 }
 
 /// The mistake of models that wait for one another, all of which are in a cycle or behind one.

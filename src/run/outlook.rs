@@ -6,7 +6,8 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 
-use anyhow::Result;
+use anyhow::{Context as _, Result};
+use datafusion::common::runtime::SpawnedTask;
 use futures::{StreamExt, TryStreamExt};
 
 use super::RunRequest;
@@ -206,21 +207,26 @@ impl<'a> Costs<'a> {
             plan.steps.iter().filter(|step| !step.slots.is_empty()).map(|step| (step.model.as_str(), step)).collect();
         let models = built.keys().filter_map(|name| project.models.get(name));
         let inputs: BTreeSet<&str> = models.flat_map(|model| &model.reads).map(|read| read.table.as_str()).collect();
-        let tables: Vec<(&str, Option<Table>)> = futures::stream::iter(inputs)
-            .map(|name| async move { anyhow::Ok((name, project.lake.table(name).await?)) })
+        let opening = inputs.into_iter().map(|name| {
+            let (lake, name) = (project.lake.clone(), name.to_owned());
+            // On all threads: to make sense of a log takes longer than to read it.
+            SpawnedTask::spawn(async move { lake.table(&name).await.map(|table| (name, table)) })
+        });
+        let tables: Vec<(String, Option<Table>)> = futures::stream::iter(opening)
+            .map(|opened| async { opened.join_unwind().await.context("opening a table was given up")? })
             .buffer_unordered(CONCURRENT_TABLES)
             .try_collect()
             .await?;
         let is_new = |name: &str, slot: Slot| {
             states.get(name).and_then(|table| table.slots.get(&slot)).is_none_or(|slot| slot.run.is_empty())
         };
-        let weight = |(name, table): (&str, Option<Table>)| {
-            let recorded = states.get(name).into_iter().flat_map(|table| &table.slots);
+        let weight = |(name, table): (String, Option<Table>)| {
+            let recorded = states.get(&name).into_iter().flat_map(|table| &table.slots);
             let known = recorded.filter(|(_, slot)| !slot.run.is_empty()).map(|(slot, state)| (*slot, state.rows));
-            let arriving = expected.arriving.get(name).into_iter().flatten().map(|slot| (*slot, 1));
+            let arriving = expected.arriving.get(&name).into_iter().flatten().map(|slot| (*slot, 1));
             // Of a table that is made in one go it is not known which partitions will come.
-            let planned = built.get(name).into_iter().flat_map(|step| &step.slots).map(|(slot, _)| (*slot, 1));
-            let coming = planned.filter(|(slot, _)| is_new(name, *slot)).chain(arriving);
+            let planned = built.get(name.as_str()).into_iter().flat_map(|step| &step.slots).map(|(slot, _)| (*slot, 1));
+            let coming = planned.filter(|(slot, _)| is_new(&name, *slot)).chain(arriving);
             let files = table.iter().filter(|table| table.partitioned()).flat_map(Table::files);
             let weight = Weight {
                 rows: Amounts::new(known),
@@ -228,7 +234,7 @@ impl<'a> Costs<'a> {
                 coming: Amounts::new(coming),
                 mixed: table.filter(|table| !table.partitioned()),
             };
-            (name.to_owned(), weight)
+            (name, weight)
         };
         Ok(Self { project, states, weights: tables.into_iter().map(weight).collect(), past })
     }
