@@ -41,12 +41,28 @@ const NAMED_CONSUMERS: usize = 3;
 /// Queries over fewer rows than this run on one thread.
 const SPLIT_ROWS: u64 = 200_000;
 
+/// What a plan is not searched for where rows are few: each of these takes longer than what it finds would save.
+const FOR_MANY_ROWS: [&str; 10] = [
+    "aggregate_statistics",
+    "FilterPushdown",
+    "FilterPushdown(Post)",
+    "HashJoinBuffering",
+    "LimitAggregation",
+    "LimitedDistinctAggregation",
+    "ProjectionPushdown",
+    "PushdownSort",
+    "TopKRepartition",
+    "WindowTopN",
+];
+
 /// One engine for a run: sessions made from it share memory, caches and spill space.
 #[derive(Clone)]
 pub struct Engine {
     runtime: Arc<RuntimeEnv>,
     // Rules and functions are made once: a run plans a thousand queries.
     state: Arc<SessionState>,
+    /// The same for queries that read few rows.
+    small: Arc<SessionState>,
 }
 
 impl Engine {
@@ -74,7 +90,14 @@ impl Engine {
         options.optimizer.repartition_joins = false;
         let session = SessionContext::new_with_config_rt(config, Arc::clone(&runtime));
         functions::register(&session, zone);
-        Ok(Self { runtime, state: Arc::new(session.state()) })
+        let state = session.state();
+        let rules = state.physical_optimizers().iter().filter(|rule| !FOR_MANY_ROWS.contains(&rule.name())).cloned();
+        let config = state.config().clone().with_target_partitions(1);
+        let small = SessionStateBuilder::new_from_existing(state.clone())
+            .with_config(config)
+            .with_physical_optimizer_rules(rules.collect())
+            .build();
+        Ok(Self { runtime, state: Arc::new(state), small: Arc::new(small) })
     }
 
     /// The names of all functions that SQL may call.
@@ -92,21 +115,21 @@ impl Engine {
     /// A session for a query that reads about so many rows: few are computed in one piece, for splitting them over
     /// threads and gathering them again would cost more than it saves. The result is the same either way.
     pub fn session_for(&self, rows: u64) -> SessionContext {
-        let session = self.session();
-        if Self::is_small(rows) {
-            session.state_ref().write().config_mut().options_mut().execution.target_partitions = 1;
-        }
-        session
+        self.session_like(if Self::is_small(rows) { &self.small } else { &self.state })
     }
 
     /// A session with the warehouse's functions and no tables.
     pub fn session(&self) -> SessionContext {
+        self.session_like(&self.state)
+    }
+
+    fn session_like(&self, state: &SessionState) -> SessionContext {
         let catalog = MemoryCatalogProvider::new();
         // Memory catalogs take any schema: this cannot fail, and a failure would show as a missing table.
         let _ = catalog.register_schema("all", Arc::new(MemorySchemaProvider::new()));
         let catalogs = MemoryCatalogProviderList::new();
         catalogs.register_catalog("strata".to_owned(), Arc::new(catalog));
-        let state = SessionStateBuilder::new_from_existing((*self.state).clone())
+        let state = SessionStateBuilder::new_from_existing(state.clone())
             .with_catalog_list(Arc::new(catalogs))
             .with_runtime_env(Arc::clone(&self.runtime))
             .build();

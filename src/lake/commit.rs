@@ -116,13 +116,13 @@ impl Table {
         ]);
         let version = self.version() + 1;
         self.lake().persist(commit.adds.iter().map(|file| self.object_path(&file.path))).await?;
-        write_version(self.lake(), self.name(), &*self.log_store(), version, actions, metadata).await?;
-        self.advance(version).await
+        let bytes = write_version(self.lake(), self.name(), &*self.log_store(), version, actions, metadata).await?;
+        self.advance(version, bytes).await
     }
 }
 
 /// Writes one version of a table's log, or fails where that version exists: a commit never retries over somebody
-/// else's, for what was staged was computed from the snapshot before.
+/// else's, for what was staged was computed from the snapshot before. Tells how long it is, in bytes.
 ///
 /// `deltalake` refuses to commit to tables with domain metadata unless it is built with its `datafusion` feature (which
 /// brings a second query engine's worth of code); its log store writes the same JSON atomically.
@@ -133,12 +133,16 @@ pub(super) async fn write_version(
     version: u64,
     actions: Vec<Action>,
     metadata: HashMap<String, Value>,
-) -> Result<()> {
+) -> Result<u64> {
     let operation = DeltaOperation::Write { mode: SaveMode::Append, partition_by: None, predicate: None };
     let bytes = CommitData::new(actions, operation, metadata, Vec::new()).get_bytes()?;
+    let length = bytes.len() as u64;
     let written = log_store.write_commit_entry(version, CommitOrBytes::LogBytes(bytes), Uuid::new_v4()).await;
     match written {
-        Ok(()) => lake.persist([commit_path(&lake.log_folder(table), version)]).await,
+        Ok(()) => {
+            lake.persist([commit_path(&lake.log_folder(table), version)]).await?;
+            Ok(length)
+        }
         Err(TransactionError::VersionAlreadyExists(_)) => {
             bail!("another writer committed version {version} of {table} meanwhile; run again")
         }

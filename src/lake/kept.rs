@@ -8,6 +8,7 @@ use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use super::head::About;
+use super::records::Told;
 use super::table::Snapshot;
 
 /// The layer whose records are kept: those of models are asked for once, and are many.
@@ -24,6 +25,8 @@ struct Version {
     about: Option<Arc<About>>,
     records: Option<Arc<BTreeMap<String, String>>>,
     snapshot: Option<Snapshot>,
+    /// How long the commits are, in bytes, that whoever opens the table reads besides a checkpoint.
+    commits: u64,
 }
 
 impl Kept {
@@ -48,12 +51,26 @@ impl Kept {
     }
 
     /// Keeps what a pass over the log of a table told.
-    pub fn keep_pass(&self, table: &str, number: u64, about: Option<Arc<About>>, records: &BTreeMap<String, String>) {
-        let records = table.starts_with(RECORDS_OF).then(|| Arc::new(records.clone()));
+    pub fn keep_pass(&self, table: &str, number: u64, about: Option<Arc<About>>, told: &Told) {
+        let records = table.starts_with(RECORDS_OF).then(|| Arc::new(told.records.clone()));
         self.keep(table, number, |version| {
             version.about = about;
             version.records = records;
+            version.commits = told.commits;
         });
+    }
+
+    /// Adds the length of a commit of a table, in bytes, to that of the others since a checkpoint, as far as they are known.
+    pub fn add_commit(&self, table: &str, bytes: u64) -> u64 {
+        let mut all = self.all();
+        let version = all.entry(table.to_owned()).or_default();
+        version.commits += bytes;
+        version.commits
+    }
+
+    /// Notes that a table's log was summed up in a checkpoint.
+    pub fn note_checkpoint(&self, table: &str) {
+        self.all().entry(table.to_owned()).or_default().commits = 0;
     }
 
     /// Keeps a table that was opened.
@@ -65,7 +82,7 @@ impl Kept {
         let mut all = self.all();
         let version = all.entry(table.to_owned()).or_default();
         if version.number < number {
-            *version = Version { number, ..Version::default() };
+            *version = Version { number, commits: version.commits, ..Version::default() };
         }
         // Of the past nothing is kept: it is asked for once.
         if version.number == number {

@@ -184,7 +184,7 @@ impl Lake {
         let told = told.with_context(|| format!("read what is recorded of {name}"))?;
         let about = told.metadata.as_ref().map(About::of).transpose();
         let about = about.with_context(|| format!("the columns of {name}"))?.map(Arc::new);
-        self.kept.keep_pass(name, version, about.clone(), &told.records);
+        self.kept.keep_pass(name, version, about.clone(), &told);
         Ok((about, told.records))
     }
 

@@ -23,6 +23,8 @@ pub struct Told {
     pub records: BTreeMap<String, String>,
     /// What the table is.
     pub metadata: Option<Metadata>,
+    /// How long the commits behind the last checkpoint are, in bytes.
+    pub commits: u64,
 }
 
 /// What is recorded at a version, and what the table is.
@@ -40,6 +42,7 @@ pub async fn read(store: &dyn ObjectStore, log: &Log, version: u64) -> Result<To
     }
     let mut texts = std::pin::pin!(log.read(store, commits.into_iter()));
     while let Some((_, text)) = texts.try_next().await? {
+        found.commits += text.len() as u64;
         for (domain, record) in records_of(&text)? {
             match record {
                 Some(record) => found.records.insert(domain, record),

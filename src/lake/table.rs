@@ -21,8 +21,10 @@ use super::log::checkpoint_path;
 use super::{Lake, head};
 use crate::date::{BizDate, Slot};
 
-/// After how many versions of a table its log is summed up in a checkpoint.
+/// After how many versions of a table its log is summed up in a checkpoint, and before that after how many bytes of commits:
+/// a backfill writes few, and long ones, which every run after it would read again.
 const CHECKPOINT_INTERVAL: u64 = 20;
+const CHECKPOINT_BYTES: u64 = 128 << 10;
 
 /// What a table is to be.
 #[derive(Clone, Debug)]
@@ -168,8 +170,8 @@ impl Table {
         self.now.delta.log_store()
     }
 
-    /// Moves the snapshot to a version that was just written, and writes the checkpoint that may be due.
-    pub(super) async fn advance(&mut self, version: u64) -> Result<()> {
+    /// Moves the snapshot to a version that was just written, so many bytes long, and writes the checkpoint that may be due.
+    pub(super) async fn advance(&mut self, version: u64, bytes: u64) -> Result<()> {
         let mut delta = self.now.delta.clone();
         delta.update_state().await.with_context(|| format!("open {} at version {version}", self.name))?;
         self.now = Snapshot::of(delta)?;
@@ -178,12 +180,14 @@ impl Table {
         self.schema = Arc::clone(&self.now.schema);
         self.pending = None;
         self.retyped = false;
-        if version.is_multiple_of(CHECKPOINT_INTERVAL) {
+        let commits = self.lake.kept.add_commit(&self.name, bytes);
+        if version.is_multiple_of(CHECKPOINT_INTERVAL) || commits > CHECKPOINT_BYTES {
             let checkpoint = deltalake::checkpoints::create_checkpoint(&self.now.delta, None).await;
             checkpoint.with_context(|| format!("write a checkpoint of {}", self.name))?;
             let folder = self.lake.log_folder(&self.name);
             let files = [checkpoint_path(&folder, version), folder.join("_last_checkpoint")];
             self.lake.persist(files).await?;
+            self.lake.kept.note_checkpoint(&self.name);
         }
         Ok(())
     }

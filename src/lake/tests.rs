@@ -90,6 +90,29 @@ async fn records_survive_checkpoints_and_removal() {
 }
 
 #[tokio::test]
+async fn a_log_of_few_long_commits_is_summed_up_too() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let open = || Lake::open(&folder.path().to_string_lossy()).expect("opens");
+    let long = "v".repeat(50_000);
+    let log = folder.path().join("dwd/dwd_test/_delta_log");
+    let is_summed_up = |version: u64| log.join(format!("{version:020}.checkpoint.parquet")).exists();
+    let lake = open();
+    let mut table = lake.ensure_table(&spec(false), 0).await.expect("creates");
+    for key in ["a", "b"] {
+        table.commit(commit(vec![], &[(key, Some(&long))])).await.expect("commits");
+    }
+    // Another run knows how long the log is when it has read what is recorded.
+    let lake = open();
+    assert_eq!(lake.records("dwd_test").await.expect("reads").len(), 2);
+    let mut table = lake.table("dwd_test").await.expect("opens").expect("exists");
+    for (key, version, due) in [("c", 3, true), ("d", 4, false), ("e", 5, false), ("f", 6, true)] {
+        table.commit(commit(vec![], &[(key, Some(&long))])).await.expect("commits");
+        assert_eq!(is_summed_up(version), due, "version {version}");
+    }
+    assert_eq!(open().records("dwd_test").await.expect("reads").len(), 6);
+}
+
+#[tokio::test]
 async fn what_a_first_commit_that_was_cut_short_left_is_no_table_and_does_not_stand_in_the_way_of_one() {
     let folder = tempfile::tempdir().expect("a folder");
     let lake = Lake::open(&folder.path().to_string_lossy()).expect("opens");

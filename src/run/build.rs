@@ -46,24 +46,28 @@ pub async fn build(
     target: &Target,
     plan: &Plan,
 ) -> Result<Vec<ModelReport>> {
-    let workshop = project.workshop(ctx);
+    let workshop = &project.workshop(ctx);
     let meter = Meter::start(&ctx.reporter, plan);
     let broken = target.incomplete.clone();
     let mut progress = Progress { states, reports: Vec::new(), broken, meter: Arc::clone(&meter) };
     let models = &project.models;
-    let seats = Arc::new(Semaphore::new(ctx.config.resources.threads().max(1)));
+    let seats = &Arc::new(Semaphore::new(ctx.config.resources.threads().max(1)));
     // Where metrics begin is known once the tables are right that say so: these come first, over all their days.
     let known = begins(models, progress.states, &project.starts, project.start());
     let asked = wanted(models, &target.selected, target.window, &known, progress.states);
     let deciding = known.deciding(models, asked.keys());
     let all_days = Window { from: None, ..target.window };
-    for (selected, window, force) in [(&deciding, all_days, false), (&target.selected, target.window, target.force)] {
+    let first = wanted(models, &deciding, all_days, &known, progress.states);
+    let pass = |force, first_days, wanted| Pass { ctx, project, workshop, target, force, first_days, wanted, seats };
+    pass(false, known.clone(), first).build(&mut progress).await?;
+    let (first_days, asked) = if progress.reports.is_empty() {
+        (known, asked)
+    } else {
         let first_days = begins(models, progress.states, &project.starts, project.start());
-        let wanted = wanted(models, selected, window, &first_days, progress.states);
-        let (first_days, wanted) = (&first_days, &wanted);
-        let pass = Pass { ctx, project, workshop: &workshop, target, force, first_days, wanted, seats: &seats };
-        pass.build(&mut progress).await?;
-    }
+        let asked = wanted(models, &target.selected, target.window, &first_days, progress.states);
+        (first_days, asked)
+    };
+    pass(target.force, first_days, asked).build(&mut progress).await?;
     meter.finish(progress.reports.iter().map(|report| report.built).sum());
     Ok(progress.reports)
 }
@@ -84,8 +88,8 @@ struct Pass<'a> {
     workshop: &'a Workshop,
     target: &'a Target,
     force: bool,
-    first_days: &'a Begins,
-    wanted: &'a Wanted,
+    first_days: Begins,
+    wanted: Wanted,
     /// For the partitions that are computed at a time.
     seats: &'a Arc<Semaphore>,
 }

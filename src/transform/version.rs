@@ -5,6 +5,7 @@
 
 use anyhow::Result;
 use arrow::array::{Array, ArrayRef, AsArray, RecordBatch};
+use arrow::buffer::{BooleanBuffer, Buffer};
 use arrow::datatypes::{DataType, SchemaRef};
 use arrow::row::{RowConverter, SortField};
 use xxhash_rust::xxh3::Xxh3;
@@ -79,20 +80,22 @@ impl ColumnHash {
 
     /// Takes in the values of a batch whose first row is the given one of the partition.
     fn update(&mut self, column: &ArrayRef, first_row: u64) -> Result<()> {
-        let nulls = column.nulls().filter(|nulls| nulls.null_count() > 0);
-        for place in nulls.into_iter().flat_map(|nulls| (0..nulls.len()).filter(|at| nulls.is_null(*at))) {
-            self.nulls.update(&(first_row + place as u64).to_le_bytes());
-        }
+        let nulls = column.nulls().filter(|nulls| nulls.null_count() > 0).map(|nulls| !nulls.inner());
+        let places = || nulls.iter().flat_map(BooleanBuffer::set_indices);
+        self.scratch.clear();
+        self.scratch.extend(places().flat_map(|place| (first_row + place as u64).to_le_bytes()));
+        self.nulls.update(&self.scratch);
         self.scratch.clear();
         match column.data_type() {
             DataType::Utf8 => {
                 let texts = column.as_string::<i32>();
-                let length = |at: usize| if texts.is_null(at) { 0 } else { texts.value_length(at) };
-                self.scratch.extend((0..texts.len()).flat_map(|at| length(at).to_le_bytes()));
-                self.lengths.update(&self.scratch);
                 let offsets = texts.value_offsets();
-                let (first, last) = (offsets.first().copied().unwrap_or(0), offsets.last().copied().unwrap_or(0));
-                if nulls.is_none() {
+                let mut lengths: Vec<i32> = offsets.windows(2).map(|pair| pair[1] - pair[0]).collect();
+                let is_bare = places().all(|place| lengths[place] == 0);
+                places().for_each(|place| lengths[place] = 0);
+                self.lengths.update(Buffer::from_vec(lengths).as_slice());
+                if is_bare {
+                    let (first, last) = (offsets.first().copied().unwrap_or(0), offsets.last().copied().unwrap_or(0));
                     self.values.update(&texts.value_data()[first as usize..last as usize]);
                 } else {
                     texts.iter().flatten().for_each(|text| self.values.update(text.as_bytes()));
@@ -107,14 +110,12 @@ impl ColumnHash {
                 (Some(width), _) => {
                     let data = column.to_data();
                     let bytes = &data.buffers()[0].as_slice()[data.offset() * width..][..data.len() * width];
-                    match nulls {
-                        None => self.values.update(bytes),
-                        Some(nulls) => {
-                            self.scratch.extend_from_slice(bytes);
-                            let places = (0..nulls.len()).filter(|at| nulls.is_null(*at));
-                            places.for_each(|at| self.scratch[at * width..(at + 1) * width].fill(0));
-                            self.values.update(&self.scratch);
-                        }
+                    if nulls.is_none() {
+                        self.values.update(bytes);
+                    } else {
+                        self.scratch.extend_from_slice(bytes);
+                        places().for_each(|at| self.scratch[at * width..(at + 1) * width].fill(0));
+                        self.values.update(&self.scratch);
                     }
                 }
                 (None, Some(rows)) => {
@@ -195,6 +196,24 @@ mod tests {
             version(&[RecordBatch::try_from_iter([("n", column)]).expect("a batch")])
         };
         assert_eq!(with(1), with(2));
+    }
+
+    #[test]
+    fn what_a_null_text_hides_does_not_matter() {
+        let with = |hidden: &str| {
+            let texts = StringArray::from(vec!["ab", hidden, "c"]);
+            let (offsets, values, _) = texts.into_parts();
+            let nulls = arrow::buffer::NullBuffer::from(vec![true, false, true]);
+            let column: ArrayRef = Arc::new(StringArray::new(offsets, values, Some(nulls)));
+            version(&[RecordBatch::try_from_iter([("t", column)]).expect("a batch")])
+        };
+        assert_eq!(with("xyz"), with(""));
+    }
+
+    #[test]
+    fn a_version_stays_what_it_is_for_lakes_are_compared_with_it() {
+        let rows = rows(vec![Some(1), None, Some(3)], vec![Some("ab"), None, Some("")]);
+        assert_eq!(format!("{:016x}", version(&[rows])), "dd87a24d2d5a907c");
     }
 
     #[test]
