@@ -319,6 +319,6 @@ fn numbers_at_the_edge_go_in_either_way_and_come_back() {
     assert_eq!((proxy.cuts(), state(&database) == loaded), (0, true));
     assert_eq!(
         database.root("select distinct x0, x1, x2 from app_day").trim(),
-        "-0\t955681697806163.2\t100.00003051757812"
+        "0\t955681697806163.2\t100.00003051757812"
     );
 }

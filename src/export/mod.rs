@@ -223,7 +223,7 @@ async fn read(engine: &Engine, table: &ExportTable, slots: &[Slot]) -> Result<Ve
 /// The rows of some partitions of a table as they are read, in the order they have in the lake: each partition by its key.
 async fn stream(engine: &Engine, table: &ExportTable, slots: &[Slot]) -> Result<SendableRecordBatchStream> {
     // In one piece: several threads would mix up the order, and a database takes rows in more slowly than they are read.
-    let session = engine.session_for(0);
+    let session = engine.session_in_one_piece();
     let name = table.head.name();
     session.register_table(name, Arc::new(LakeScan::of(&table.head.open().await?)?))?;
     let days: Vec<String> = slots.iter().flatten().map(|day| format!("date '{day}'")).collect();

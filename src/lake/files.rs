@@ -80,8 +80,8 @@ fn is_text(field: &Field) -> bool {
     }
 }
 
-/// What the log says of a file: of few rows only how many they are and of which days, for nobody saves anything by leaving
-/// out such a file, and whoever opens the table reads all that is said.
+/// What the log says of a file: of few rows only how many they are and of which days. To leave out such a file saves less
+/// than it takes everyone who opens the table to read more of it.
 fn statistics(schema: &SchemaRef, batches: &[RecordBatch], rows: u64) -> Value {
     let (mut lows, mut highs, mut nulls) = (Map::new(), Map::new(), Map::new());
     for (index, field) in schema.fields().iter().enumerate() {

@@ -14,6 +14,9 @@ use super::table::Snapshot;
 /// The layer whose records are kept: those of models are asked for once, and are many.
 const RECORDS_OF: &str = "ods_";
 
+/// Commits behind a checkpoint that are long, in bytes.
+const LONG_COMMITS: u64 = 128 << 10;
+
 /// What was read, by table. Cheap to clone; clones share it.
 #[derive(Clone, Default)]
 pub struct Kept(Arc<Mutex<BTreeMap<String, Version>>>);
@@ -25,8 +28,24 @@ struct Version {
     about: Option<Arc<About>>,
     records: Option<Arc<BTreeMap<String, String>>>,
     snapshot: Option<Snapshot>,
-    /// How long the commits are, in bytes, that whoever opens the table reads besides a checkpoint.
-    commits: u64,
+    length: Length,
+}
+
+/// How long a log is that whoever opens the table reads, in bytes, as far as this process has seen it.
+#[derive(Clone, Copy, Default)]
+pub struct Length {
+    /// The last checkpoint.
+    pub checkpoint: u64,
+    /// The commits since.
+    pub commits: u64,
+}
+
+impl Length {
+    /// Whether the commits are to be summed up: a backfill writes few, and long ones, which every run after it would read
+    /// again. A long history is not written anew for a little.
+    pub fn is_long(self) -> bool {
+        self.commits > LONG_COMMITS.max(self.checkpoint / 4)
+    }
 }
 
 impl Kept {
@@ -56,21 +75,21 @@ impl Kept {
         self.keep(table, number, |version| {
             version.about = about;
             version.records = records;
-            version.commits = told.commits;
+            version.length = told.length;
         });
     }
 
-    /// Adds the length of a commit of a table, in bytes, to that of the others since a checkpoint, as far as they are known.
-    pub fn add_commit(&self, table: &str, bytes: u64) -> u64 {
+    /// Adds a commit of so many bytes to a table's log.
+    pub fn add_commit(&self, table: &str, bytes: u64) -> Length {
         let mut all = self.all();
-        let version = all.entry(table.to_owned()).or_default();
-        version.commits += bytes;
-        version.commits
+        let length = &mut all.entry(table.to_owned()).or_default().length;
+        length.commits += bytes;
+        *length
     }
 
-    /// Notes that a table's log was summed up in a checkpoint.
-    pub fn note_checkpoint(&self, table: &str) {
-        self.all().entry(table.to_owned()).or_default().commits = 0;
+    /// Notes that a table's log was summed up in a checkpoint of so many bytes.
+    pub fn note_checkpoint(&self, table: &str, bytes: u64) {
+        self.all().entry(table.to_owned()).or_default().length = Length { checkpoint: bytes, commits: 0 };
     }
 
     /// Keeps a table that was opened.
@@ -82,7 +101,7 @@ impl Kept {
         let mut all = self.all();
         let version = all.entry(table.to_owned()).or_default();
         if version.number < number {
-            *version = Version { number, commits: version.commits, ..Version::default() };
+            *version = Version { number, length: version.length, ..Version::default() };
         }
         // Of the past nothing is kept: it is asked for once.
         if version.number == number {

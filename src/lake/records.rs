@@ -14,6 +14,7 @@ use parquet::arrow::ProjectionMask;
 use parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
 
 use super::head::Metadata;
+use super::kept::Length;
 use super::log::{Log, checkpoint_path, metadata_of, records_of};
 
 /// What a pass over a log tells of a version, besides the files.
@@ -23,8 +24,8 @@ pub struct Told {
     pub records: BTreeMap<String, String>,
     /// What the table is.
     pub metadata: Option<Metadata>,
-    /// How long the commits behind the last checkpoint are, in bytes.
-    pub commits: u64,
+    /// How long the log is.
+    pub length: Length,
 }
 
 /// What is recorded at a version, and what the table is.
@@ -38,11 +39,12 @@ pub async fn read(store: &dyn ObjectStore, log: &Log, version: u64) -> Result<To
     if let Some(version) = checkpoint {
         let path = checkpoint_path(log.folder(), version);
         let bytes = store.get(&path).await?.bytes().await?;
+        found.length.checkpoint = bytes.len() as u64;
         read_checkpoint(bytes, &mut found).with_context(|| format!("checkpoint {path}"))?;
     }
     let mut texts = std::pin::pin!(log.read(store, commits.into_iter()));
     while let Some((_, text)) = texts.try_next().await? {
-        found.commits += text.len() as u64;
+        found.length.commits += text.len() as u64;
         for (domain, record) in records_of(&text)? {
             match record {
                 Some(record) => found.records.insert(domain, record),

@@ -21,10 +21,8 @@ use super::log::checkpoint_path;
 use super::{Lake, head};
 use crate::date::{BizDate, Slot};
 
-/// After how many versions of a table its log is summed up in a checkpoint, and before that after how many bytes of commits:
-/// a backfill writes few, and long ones, which every run after it would read again.
+/// After how many versions of a table its log is summed up in a checkpoint; before that when its commits are long.
 const CHECKPOINT_INTERVAL: u64 = 20;
-const CHECKPOINT_BYTES: u64 = 128 << 10;
 
 /// What a table is to be.
 #[derive(Clone, Debug)]
@@ -106,7 +104,7 @@ impl Table {
 
     pub(super) async fn create(lake: &Lake, spec: &TableSpec) -> Result<Self> {
         let columns = kernel_schema(&spec.schema)?;
-        // A night is a commit or two: few JSON files to replay, a checkpoint every other week.
+        // A night is a commit or two: few JSON files to replay.
         let settings = [("delta.checkpointInterval", CHECKPOINT_INTERVAL.to_string())];
         let metadata = new_metadata(&columns, spec.partitioned.then_some("dt"), settings)?
             .with_name(spec.name.clone())?
@@ -180,15 +178,22 @@ impl Table {
         self.schema = Arc::clone(&self.now.schema);
         self.pending = None;
         self.retyped = false;
-        let commits = self.lake.kept.add_commit(&self.name, bytes);
-        if version.is_multiple_of(CHECKPOINT_INTERVAL) || commits > CHECKPOINT_BYTES {
-            let checkpoint = deltalake::checkpoints::create_checkpoint(&self.now.delta, None).await;
-            checkpoint.with_context(|| format!("write a checkpoint of {}", self.name))?;
-            let folder = self.lake.log_folder(&self.name);
-            let files = [checkpoint_path(&folder, version), folder.join("_last_checkpoint")];
-            self.lake.persist(files).await?;
-            self.lake.kept.note_checkpoint(&self.name);
+        let is_long = self.lake.kept.add_commit(&self.name, bytes).is_long();
+        if version.is_multiple_of(CHECKPOINT_INTERVAL) || is_long {
+            // The commit stands: what cannot be summed up now, as on a full disk, will be after a later one.
+            drop(self.sum_up().await);
         }
+        Ok(())
+    }
+
+    /// Sums up the log in a checkpoint.
+    async fn sum_up(&self) -> Result<()> {
+        deltalake::checkpoints::create_checkpoint(&self.now.delta, None).await?;
+        let folder = self.lake.log_folder(&self.name);
+        let checkpoint = checkpoint_path(&folder, self.version());
+        let bytes = self.lake.store.head(&checkpoint).await?.size;
+        self.lake.persist([checkpoint, folder.join("_last_checkpoint")]).await?;
+        self.lake.kept.note_checkpoint(&self.name, bytes);
         Ok(())
     }
 

@@ -113,6 +113,28 @@ async fn a_log_of_few_long_commits_is_summed_up_too() {
 }
 
 #[tokio::test]
+async fn a_commit_stands_where_its_log_cannot_be_summed_up_and_a_later_one_does_it() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let lake = Lake::open(&folder.path().to_string_lossy()).expect("opens");
+    let long = "v".repeat(150_000);
+    let log = folder.path().join("dwd/dwd_test/_delta_log");
+    let checkpoint = |version: u64| log.join(format!("{version:020}.checkpoint.parquet"));
+    let mut table = lake.ensure_table(&spec(true), 0).await.expect("creates");
+    std::fs::create_dir_all(checkpoint(1).join("in the way")).expect("a folder");
+    let first = staged(&table, 20_000, &[1]).await;
+    table.commit(commit(vec![first], &[("a", Some(&long))])).await.expect("commits");
+    assert!(checkpoint(1).is_dir());
+    let second = staged(&table, 20_001, &[2]).await;
+    table.commit(commit(vec![second], &[])).await.expect("commits");
+    assert!(checkpoint(2).is_file());
+    let lake = Lake::open(&folder.path().to_string_lossy()).expect("opens");
+    let table = lake.table("dwd_test").await.expect("opens").expect("exists");
+    assert_eq!(numbers(&table).await, [1, 2]);
+    let before = lake.table_at("dwd_test", 1).await.expect("an earlier version");
+    assert_eq!((numbers(&before).await, lake.records("dwd_test").await.expect("reads").len()), (vec![1], 1));
+}
+
+#[tokio::test]
 async fn what_a_first_commit_that_was_cut_short_left_is_no_table_and_does_not_stand_in_the_way_of_one() {
     let folder = tempfile::tempdir().expect("a folder");
     let lake = Lake::open(&folder.path().to_string_lossy()).expect("opens");

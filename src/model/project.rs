@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::ops::ControlFlow;
-use std::panic::resume_unwind;
+use std::sync::{Mutex, PoisonError};
 
 use datafusion::sql::sqlparser::ast::{ObjectName, Query, visit_relations};
 
@@ -11,6 +11,10 @@ use super::load::{derive_reads, load_alone};
 use super::relation::HasDt;
 use super::sql::{table_place, table_text};
 use super::{CheckKind, FIRST_LOADED_DAY, Layer, Model, Read};
+
+/// Models are read by so many threads at most, each with a stack like a process's first one: SQL may be nested deeply.
+const THREADS: usize = 8;
+const STACK_BYTES: usize = 8 << 20;
 
 /// The models of a project, each after everything it reads.
 #[derive(Clone, Debug, Default)]
@@ -196,21 +200,29 @@ impl Models {
     }
 }
 
-/// What a function makes of each item, in their order, computed on all threads: every command begins by reading all models.
-fn side_by_side<I: Send, O: Send>(mut items: Vec<I>, make: impl Fn(I) -> O + Sync) -> Vec<O> {
-    let threads = std::thread::available_parallelism().map_or(1, usize::from);
-    let share = items.len().div_ceil(threads).max(1);
-    let make = &make;
-    std::thread::scope(|scope| {
-        let mut parts = Vec::new();
-        while items.len() > share {
-            let part = items.split_off(items.len() - share);
-            parts.push(scope.spawn(move || part.into_iter().map(make).collect::<Vec<O>>()));
+/// What a function makes of each item, in their order, computed on several threads: every command begins by reading all models.
+fn side_by_side<I: Send, O: Send>(items: Vec<I>, make: impl Fn(I) -> O + Sync) -> Vec<O> {
+    let waiting = Mutex::new(items.into_iter().enumerate());
+    let made = Mutex::new(Vec::new());
+    let work = || {
+        loop {
+            let next = waiting.lock().unwrap_or_else(PoisonError::into_inner).next();
+            let Some((place, item)) = next else { break };
+            let one = make(item);
+            made.lock().unwrap_or_else(PoisonError::into_inner).push((place, one));
         }
-        let first = items.into_iter().map(make).collect();
-        let rest = parts.into_iter().rev().map(|part| part.join().unwrap_or_else(|panic| resume_unwind(panic)));
-        std::iter::once(first).chain(rest).flatten().collect()
-    })
+    };
+    let threads = std::thread::available_parallelism().map_or(1, usize::from).min(THREADS);
+    std::thread::scope(|scope| {
+        for _ in 1..threads {
+            // Where no thread can be had, the others do its part.
+            drop(std::thread::Builder::new().stack_size(STACK_BYTES).spawn_scoped(scope, &work));
+        }
+        work();
+    });
+    let mut made = made.into_inner().unwrap_or_else(PoisonError::into_inner);
+    made.sort_by_key(|(place, _)| *place);
+    made.into_iter().map(|(_, one)| one).collect()
 }
 
 /// The mistake of models that wait for one another, all of which are in a cycle or behind one.

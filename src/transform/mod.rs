@@ -80,8 +80,13 @@ pub struct Workshop {
 
 impl Workshop {
     fn session(&self, inputs: &[Input], calendar: &Arc<dyn Calendar>) -> Result<SessionContext> {
-        let rows = inputs.iter().flat_map(|input| &input.files).map(|file| file.rows).sum();
-        let session = self.engine.session_for(rows);
+        self.session_beside(0, inputs, calendar)
+    }
+
+    /// A session for a query that reads so many rows besides those of its inputs.
+    fn session_beside(&self, rows: u64, inputs: &[Input], calendar: &Arc<dyn Calendar>) -> Result<SessionContext> {
+        let of_inputs: u64 = inputs.iter().flat_map(|input| &input.files).map(|file| file.rows).sum();
+        let session = self.engine.session_for(rows + of_inputs);
         register_calendar(&session, Arc::clone(calendar));
         for (name, seed) in self.seeds.iter() {
             session.register_table(name.as_str(), seed)?;
@@ -222,7 +227,8 @@ impl Workshop {
         calendar: &Arc<dyn Calendar>,
     ) -> Result<Vec<Violation>> {
         let others: Vec<Input> = inputs.iter().filter(|i| i.name != recipe.name).cloned().collect();
-        let session = self.session(&others, calendar)?;
+        let own = rows.statistics().and_then(|known| known.num_rows.get_value().copied()).unwrap_or_default();
+        let session = self.session_beside(own as u64, &others, calendar)?;
         session.register_table(recipe.name.as_str(), rows)?;
         // In a table that is made in one go, what is on no day has no check of its own: `$dt` is never NULL there.
         let slots: Vec<Slot> = slots.iter().copied().filter(|slot| slot.is_some() || recipe.by_day).collect();

@@ -63,14 +63,14 @@ pub fn push_date(out: &mut Vec<u8>, day: BizDate) {
 
 /// Appends a number as MySQL and MariaDB spell a DOUBLE: the fewest digits that tell it apart, of two equally near such
 /// numbers the one that ends even (which Rust's own `{:e}` does not), with an exponent where zeros would have to be put more
-/// than fifteen places off (their `my_gcvt`).
+/// than fifteen places off (their `my_gcvt`). A zero has no sign: some versions tell it and others do not (MariaDB 10.11.19).
 pub fn push_double(out: &mut Vec<u8>, number: f64) {
-    if number.is_sign_negative() {
-        out.push(b'-');
-    }
     if number == 0.0 {
         out.push(b'0');
         return;
+    }
+    if number.is_sign_negative() {
+        out.push(b'-');
     }
     let mut buffer = ryu::Buffer::new();
     let (digits, count, point) = digits_of(buffer.format_finite(number.abs()));
@@ -127,7 +127,7 @@ mod tests {
     fn numbers_are_spelled_as_the_server_spells_them() {
         for (number, text) in [
             (0.0, "0"),
-            (-0.0, "-0"),
+            (-0.0, "0"),
             (1.0 / 3.0, "0.3333333333333333"),
             (1e15, "1e15"),
             (999_999_999_999_999.0, "999999999999999"),
