@@ -216,7 +216,7 @@ fn side_by_side<I: Send, O: Send>(items: Vec<I>, make: impl Fn(I) -> O + Sync) -
     std::thread::scope(|scope| {
         for _ in 1..threads {
             // Where no thread can be had, the others do its part.
-            drop(std::thread::Builder::new().stack_size(STACK_BYTES).spawn_scoped(scope, &work));
+            drop(std::thread::Builder::new().stack_size(STACK_BYTES).spawn_scoped(scope, work));
         }
         work();
     });
