@@ -45,6 +45,8 @@ fn lines(config: &Config) -> (Vec<u8>, BizDate) {
     };
     write_sample(&options, &mut |_, _| ()).expect("a sample");
     let mut files: Vec<_> = walk(&folder.path().join("user_action"));
+    // The others are compressed.
+    files.retain(|file| file.extension().is_some_and(|extension| extension == "log"));
     files.sort();
     let mut lines: Vec<u8> = files.iter().flat_map(|file| std::fs::read(file).expect("a log")).collect();
     let end = lines[..lines.len().min(LINES_BYTES)].iter().rposition(|byte| *byte == b'\n').expect("lines");
@@ -80,6 +82,7 @@ fn ingest(criterion: &mut Criterion) {
 
     let days = decoded(&config, &lines, arrival);
     let rows: usize = days.iter().map(|day| day.batch.num_rows()).sum();
+    assert!(rows * 1_000 > lines.len(), "few of the lines are events: {rows} of {} bytes", lines.len());
     group.throughput(Throughput::Elements(rows as u64));
     group.bench_function("encode events", |bench| {
         bench.iter(|| {
