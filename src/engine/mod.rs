@@ -212,7 +212,7 @@ mod tests {
                 let found = query(&session, &sql).await.expect(&sql);
                 answers.push(pretty_format_batches(&found).expect("text").to_string());
             }
-            assert!(answers.iter().all(|answer| *answer == answers[0]), "{sql}\\n{}", answers.join("\\n"));
+            assert!(answers.iter().all(|answer| *answer == answers[0]), "{sql}\n{}", answers.join("\n"));
         }
     }
 }
