@@ -228,3 +228,58 @@ fn a_backfill_tells_how_far_it_is_and_goes_on_after_an_interruption() {
     assert!(built(&shop).values().all(|days| *days == 1), "{:?}", built(&shop));
     assert_eq!(built(&shop).len(), 3);
 }
+
+#[test]
+fn sql_of_every_kind_reads_no_column_that_it_is_not_known_to_see() {
+    let shop = Shop::sample(&["--days", "2", "--devices", "12", "--events", "40", "--orders", "6"]);
+    let day = "dt = $dt";
+    let models = [
+        format!(
+            "with recursive step as (select 1 as n union all select n + 1 from step where n < 3),
+             event as (select visitor_id from dwd_event where {day})
+             select $dt as dt, n as k, count(*) as v from step cross join event group by n"
+        ),
+        format!(
+            "select $dt as dt, visitor_id as k, row_number() over (order by events desc, visitor_id) as v
+             from dws_visitor_day where {day} qualify row_number() over (order by visitor_id) <= 5"
+        ),
+        format!(
+            "select $dt as dt, platform as k, count(distinct visitor_id) as v from dwd_event as e where {day} and exists
+             (select 1 from dws_visitor_day as d where d.{day} and d.visitor_id = e.visitor_id) group by platform"
+        ),
+        format!(
+            "select $dt as dt, coalesce(platform, 'all') as k, sum(events) as v from dws_visitor_day where {day}
+             group by grouping sets ((platform), ())"
+        ),
+        format!(
+            "select $dt as dt, x.visitor_id as k, x.opens as v
+             from (select visitor_id, opens from dws_visitor_day where {day}) as x
+             natural join (select visitor_id from dws_visitor_platform_day where {day} intersect
+                           select visitor_id from dwd_event where {day}) as y"
+        ),
+        format!(
+            "select $dt as dt, k, v from (
+                select visitor_id as k, views as v from dws_visitor_day where {day} union
+                select platform, (select max(events) from dws_visitor_day where {day}) from dwd_event where {day}
+             ) as parts"
+        ),
+        format!(
+            "with day (a, b, c, d, e, f, g, h, i, j, k, l) as (select * from dws_visitor_day where {day})
+             select $dt as dt, b as k, i as v from day"
+        ),
+        format!(
+            "select $dt as dt, y.model as k, count(*) as v
+             from (dws_visitor_day as a join seed_order_status as s on a.events = s.code) as y where y.{day} group by y.model"
+        ),
+    ];
+    for (at, sql) in models.iter().enumerate() {
+        let text = format!("-- Rows.\n--\n-- grain: dt, k\n\n{sql}\n");
+        fs::write(shop.path(&format!("sql/dws/dws_kind_{at}.sql")), text).expect("a model");
+    }
+    let last = shop.succeeds(&["run"]).lines().last().unwrap_or_default().to_owned();
+    assert!(last.contains("done"), "{last}");
+    for at in 0..models.len() {
+        let rows = shop.succeeds(&["query", "--format", "csv", &format!("select count(*) from dws_kind_{at}")]);
+        assert!(at == 7 || !rows.trim_end().ends_with("\n0"), "{at}: {rows}");
+    }
+}

@@ -119,6 +119,7 @@ fn visitors_and_events(shop: &Shop) {
     let dau = of_day(shop, "dau", "app_active_visitor");
     let lines = explained(shop, &["app_active_visitor.dau", "--dt", DAY, "--limit", "3"]);
     assert!(lines[0].says.starts_with(&format!("dau = {dau} ")), "{lines:#?}");
+    assert!(lines.iter().all(|line| !line.says.contains("stale")), "nothing changed since: {lines:#?}");
     assert_eq!(rows(&lines, "dws_audience_recency").says, format!("visitors = {dau}"));
     assert_eq!(rows(&lines, "dws_visitor_day").rows, dau.parse().ok());
     let all = of_day(shop, "count(*)", "dwd_event");

@@ -27,7 +27,7 @@ use datafusion::prelude::SQLOptions;
 
 pub use functions::{Calendar, register_calendar};
 pub use memory::memory_table;
-pub use scan::{LakeScan, cast_batch};
+pub use scan::{LakeScan, Sees, cast_batch};
 pub use schemas::{Seeds, register_lake};
 pub use template::{Template, analyzed};
 pub use types::{in_sql_words, sql_type};

@@ -1,5 +1,6 @@
 //! A lake table as DataFusion reads it: a plain scan of the Parquet files of one snapshot, pruned by day.
 
+use std::fmt;
 use std::sync::Arc;
 
 use arrow::array::{AsArray, Date32Array, RecordBatch};
@@ -7,7 +8,7 @@ use arrow::datatypes::{DataType, Field, Schema, SchemaRef};
 use async_trait::async_trait;
 use datafusion::catalog::{Session, TableProvider};
 use datafusion::common::stats::Precision;
-use datafusion::common::{DFSchema, Result, ScalarValue, Statistics};
+use datafusion::common::{DFSchema, Result, ScalarValue, Statistics, plan_err};
 use datafusion::datasource::TableType;
 use datafusion::datasource::listing::PartitionedFile;
 use datafusion::datasource::memory::MemorySourceConfig;
@@ -31,15 +32,25 @@ use crate::lake::{FileRef, Table};
 /// A file, the partition of its rows, and how many they are.
 type File = (ObjectMeta, Slot, u64);
 
+/// Which columns of a table a query may read.
+pub type Sees = Arc<dyn Fn(&str) -> bool + Send + Sync>;
+
 /// A snapshot of a lake table, restricted to some of its files, with rows that are staged and not yet committed.
-#[derive(Debug)]
 pub struct LakeScan {
+    name: String,
     schema: SchemaRef,
     file_schema: SchemaRef,
     partitioned: bool,
     store_url: ObjectStoreUrl,
     files: Vec<File>,
     staged: Vec<RecordBatch>,
+    sees: Option<Sees>,
+}
+
+impl fmt::Debug for LakeScan {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("LakeScan").field("name", &self.name).field("files", &self.files).finish_non_exhaustive()
+    }
 }
 
 impl LakeScan {
@@ -66,6 +77,8 @@ impl LakeScan {
             })
             .collect();
         Ok(Self {
+            name: table.name().to_owned(),
+            sees: None,
             file_schema: viewed(&table.file_schema()),
             schema,
             partitioned: table.partitioned(),
@@ -73,6 +86,13 @@ impl LakeScan {
             files,
             staged,
         })
+    }
+
+    /// The same, which fails where a column is read that may not be. What a query is known to see decides when its rows are
+    /// stale: that it sees more must not go unnoticed.
+    #[must_use]
+    pub fn seen(self, sees: Option<Sees>) -> Self {
+        Self { sees, ..self }
     }
 
     /// The files that may hold rows of the wanted days, by the filters that speak of `dt` alone.
@@ -129,6 +149,14 @@ impl TableProvider for LakeScan {
     ) -> Result<Arc<dyn ExecutionPlan>> {
         let files = self.pruned(state, filters)?;
         let schema = self.projected(projection)?;
+        if let Some(sees) = &self.sees
+            && let Some(field) = schema.fields().iter().find(|field| !sees(field.name()))
+        {
+            let (table, column) = (&self.name, field.name());
+            return plan_err!(
+                "`{column}` of {table} is read, and the SQL does not name it: name it, or select `*` from {table}"
+            );
+        }
         let small = state.config().get_extension::<SmallFiles>();
         // Whoever wants a few rows needs no more files than have them.
         let small = small.filter(|small| limit.is_none() && small.fit(files.iter().map(|f| (f.0.size, f.2)), &schema));
@@ -277,4 +305,48 @@ pub fn cast_batch(batch: &RecordBatch, schema: &SchemaRef) -> Result<RecordBatch
         .collect::<Result<Vec<_>>>()?;
     let options = arrow::array::RecordBatchOptions::new().with_row_count(Some(batch.num_rows()));
     Ok(RecordBatch::try_new_with_options(Arc::clone(schema), columns, &options)?)
+}
+
+#[cfg(test)]
+mod tests {
+    use arrow::array::{ArrayRef, Int64Array};
+
+    use super::*;
+    use crate::engine::Engine;
+    use crate::lake::{Lake, TableSpec};
+
+    #[tokio::test]
+    async fn a_column_that_may_not_be_read_is_refused() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let lake = Lake::open(&folder.path().to_string_lossy()).expect("a lake");
+        let column = || Arc::new(Int64Array::from(vec![1, 2])) as ArrayRef;
+        let rows = RecordBatch::try_from_iter([("a", column()), ("b", column())]).expect("rows");
+        let spec = TableSpec {
+            name: "dwd_t".to_owned(),
+            schema: rows.schema(),
+            partitioned: false,
+            description: "A row".to_owned(),
+        };
+        let table = lake.ensure_table(&spec, 0).await.expect("a table");
+        let engine = Engine::new(&lake, 1 << 30, 1, "UTC".parse().expect("a zone")).expect("an engine");
+        let session = engine.session();
+        let scan = LakeScan::new(&table, &[], vec![rows]).expect("a scan").seen(Some(Arc::new(|name| name == "a")));
+        session.register_table("dwd_t", Arc::new(scan)).expect("registered");
+        for (sql, column) in [
+            ("select sum(a) as s, count(*) as n from dwd_t where a > 0", None),
+            ("select a from (select * from dwd_t) as x", None),
+            ("select b from dwd_t", Some("b")),
+            ("select a from dwd_t where b > 1", Some("b")),
+            ("select distinct * from dwd_t", Some("b")),
+        ] {
+            let done = session.sql(sql).await.expect("planned").collect().await;
+            let said = done.map_or_else(|error| error.to_string(), |_| String::new());
+            assert_eq!(
+                said.contains("`b` of dwd_t is read, and the SQL does not name it"),
+                column.is_some(),
+                "{sql}: {said}"
+            );
+            assert_eq!(said.is_empty(), column.is_none(), "{sql}: {said}");
+        }
+    }
 }

@@ -110,6 +110,23 @@ fn export_table(
 
 /// Creates the table, adds columns it lacks, or makes it anew when its key or types changed (then `true`).
 fn migrate(transaction: &Transaction<'_>, table: &ExportTable) -> Result<bool> {
+    let recreated = shaped(transaction, table)?;
+    index_days(transaction, table)?;
+    Ok(recreated)
+}
+
+/// Has the rows of a day found by an index, where the key does not begin with it.
+fn index_days(transaction: &Transaction<'_>, table: &ExportTable) -> Result<()> {
+    let name = table.head.name();
+    let first = "select count(*) from pragma_table_info(?1) where name = 'dt' and pk <> 1";
+    if transaction.query_row(first, [name], |row| row.get::<_, i64>(0))? > 0 {
+        let index = identifier(&format!("strata_dt_{name}"));
+        transaction.execute(&format!("create index if not exists {index} on {} (dt)", identifier(name)), [])?;
+    }
+    Ok(())
+}
+
+fn shaped(transaction: &Transaction<'_>, table: &ExportTable) -> Result<bool> {
     let name = table.head.name();
     let wanted = columns(table)?;
     let mut statement = transaction.prepare("select name, type, pk from pragma_table_info(?1) order by cid")?;

@@ -47,6 +47,11 @@ impl About {
         let description = metadata.description.clone().unwrap_or_default();
         Ok(Self { columns, schema: Arc::new(schema), description, partitioned: !metadata.partition_columns.is_empty() })
     }
+
+    /// The names of its columns, in their order.
+    pub fn column_names(&self) -> Vec<String> {
+        self.schema.fields().iter().map(|field| field.name().clone()).collect()
+    }
 }
 
 impl Head {

@@ -178,6 +178,19 @@ impl Lake {
         }
     }
 
+    /// All that is recorded beside a table's rows, and the names of its columns; in one pass over its log.
+    ///
+    /// # Errors
+    /// When the log cannot be read.
+    pub async fn records_and_columns(&self, name: &str) -> Result<(BTreeMap<String, String>, Vec<String>)> {
+        let Some(version) = self.version(name).await? else { return Ok(Default::default()) };
+        let (about, records) = match (self.kept.about(name, version), self.kept.records(name, version)) {
+            (Some(about), Some(records)) => (Some(about), (*records).clone()),
+            _ => self.pass(name, version).await?,
+        };
+        Ok((records, about.map_or_else(Vec::new, |about| about.column_names())))
+    }
+
     /// What the log tells of a table besides its files, in one pass: what it is and what is recorded.
     async fn pass(&self, name: &str, version: u64) -> Result<(Option<Arc<About>>, BTreeMap<String, String>)> {
         let told = records::read(&*self.store, &self.log(name).await?, version).await;

@@ -1,10 +1,13 @@
 //! Loads one model from its file's text: the header, the one SELECT, and what can be told of it alone.
 
+use std::collections::BTreeSet;
 use std::ops::ControlFlow;
+use std::sync::Arc;
 
 use datafusion::sql::sqlparser::ast::{
     BinaryOperator, Expr, Query, Spanned, Statement, Value, ValueWithSpan, Visit, Visitor,
 };
+use datafusion::sql::sqlparser::tokenizer::{Token, TokenWithSpan, Whitespace};
 
 use super::columns::columns;
 use super::date_parse::DAY_PARAMETER;
@@ -13,12 +16,15 @@ use super::facts::snapshot;
 use super::header::{Entry, Header, parse_header};
 use super::meaning::Form;
 use super::range::add;
-use super::reads::{Catalog, Ranges, ranges};
+use super::reads::{Catalog, Reads, reads};
 use super::relation::HasDt;
 use super::sql::{
     SqlError, ident_text, parse_expression, parse_statements, parse_tokens, place, table_place, table_text, tokens,
+    words,
 };
-use super::{Check, CheckKind, ColumnDoc, DayRange, LATEST_SNAPSHOT, Layer, Model, Read, Severity};
+use super::{
+    Check, CheckKind, ColumnDoc, Columns, DayRange, FIRST_LOADED_DAY, LATEST_SNAPSHOT, Layer, Model, Read, Severity,
+};
 
 /// What gives another result at another time or by chance; a rebuilt partition would not be the same.
 const UNSTABLE: [&str; 15] = [
@@ -58,7 +64,7 @@ pub(super) fn load_alone(path: &str, text: &str) -> Result<Model, Diagnostic> {
     let statements = parse_tokens(&tokens, text);
     let ast = statements.and_then(the_query).map_err(|error| diagnose(path, text, error))?;
     let columns = columns(&ast, &tokens).map_err(|error| diagnose(path, text, error))?;
-    let words = inspect(ast.as_ref()).map_err(|error| diagnose(path, text, error))?;
+    let uses_day = inspect(ast.as_ref()).map_err(|error| diagnose(path, text, error))?.uses_day;
     if header.description.is_empty() {
         let hint = "begin the file with a comment, for instance `-- Visitors active on the day.`";
         let wrong = Diagnostic::at(path, text, (1, 0), "the header does not say what a row is");
@@ -74,7 +80,6 @@ pub(super) fn load_alone(path: &str, text: &str) -> Result<Model, Diagnostic> {
         };
         checks.push(check(path, text, entry, severity, &columns)?);
     }
-    let uses_day = words.uses_day;
     if uses_day && !columns.iter().any(|column| column.name == "dt") {
         let wrong = whole_file("the model is made by the day, but has no column `dt`".to_owned());
         return Err(wrong.with_hint(Some("add `$dt as dt` to the last SELECT".to_owned())));
@@ -85,7 +90,12 @@ pub(super) fn load_alone(path: &str, text: &str) -> Result<Model, Diagnostic> {
         return Err(Diagnostic::at(path, text, (entry.line(), 0), message));
     }
     let tags = listed(&header, "tags");
+    let mut named: BTreeSet<String> = words(&tokens).collect();
+    for check in checks.iter().filter(|check| matches!(check.kind, CheckKind::Query(_))) {
+        named.extend(words(&super::sql::tokens(&check.text).map_err(|error| diagnose(path, text, error))?));
+    }
     Ok(Model {
+        words: Arc::new(named),
         meaning: Form::new(&tokens, &grain, &checks).meaning(),
         name,
         layer,
@@ -112,25 +122,33 @@ pub(super) fn derive_reads(model: &mut Model, catalog: Catalog<'_>) -> Result<()
         let hint = "name tables only in FROM and JOIN of a SELECT";
         Diagnostic::at(&model.path, &model.sql, (line, 0), message).with_hint(Some(hint.to_owned()))
     };
-    let listed = |found: Ranges| found.into_iter().map(|(table, ranges)| Read { table, ranges }).collect();
-    let reads = ranges(&model.ast, catalog).map_err(|name| missed(name, 0))?;
-    let mut dependencies = reads.clone();
+    let listed = |Reads { ranges, starred }: Reads| {
+        let columns = |table: &String| match starred.contains(table) {
+            true => Columns::All,
+            false => Columns::Named(Arc::clone(&model.words)),
+        };
+        let read = |(table, ranges)| Read { columns: columns(&table), table, ranges };
+        ranges.into_iter().map(read).collect()
+    };
+    let of_query = reads(&model.ast, catalog).map_err(|name| missed(name, 0))?;
+    let mut dependencies = of_query.clone();
     let mut checks = model.checks.clone();
     for check in &mut checks {
         let CheckKind::Query(query) = &check.kind else { continue };
-        let mut found = ranges(query, catalog).map_err(|name| missed(name, check.line))?;
-        found.remove(&model.name);
+        let mut found = reads(query, catalog).map_err(|name| missed(name, check.line))?;
+        found.ranges.remove(&model.name);
         if !model.uses_day && inspect(query.as_ref()).is_ok_and(|words| words.uses_day) {
             // It runs for every day of a table that is made in one go.
-            found.values_mut().for_each(|union| *union = vec![DayRange::All]);
+            found.ranges.values_mut().for_each(|union| *union = vec![DayRange::All]);
         }
-        for (table, union) in &found {
-            let all = dependencies.entry(table.clone()).or_default();
+        for (table, union) in &found.ranges {
+            let all = dependencies.ranges.entry(table.clone()).or_default();
             union.iter().for_each(|range| add(all, range.clone()));
         }
+        dependencies.starred.extend(found.starred.iter().cloned());
         check.reads = listed(found);
     }
-    (model.reads, model.dependencies, model.checks) = (listed(reads), listed(dependencies), checks);
+    (model.reads, model.dependencies, model.checks) = (listed(of_query), listed(dependencies), checks);
     Ok(())
 }
 
@@ -139,9 +157,9 @@ pub(super) fn derive_reads(model: &mut Model, catalog: Catalog<'_>) -> Result<()
 /// Anything but one query is an error: the warehouse is read with it, never written.
 pub fn tables_in(sql: &str) -> Result<Vec<String>, SqlError> {
     let query = one_query(sql)?;
-    let found = ranges(&query, &|_| HasDt::Maybe);
+    let found = reads(&query, &|_| HasDt::Maybe);
     let unclear = |name| SqlError { message: format!("cannot read `{name}` in this place"), place: (0, 0) };
-    found.map(|tables| tables.into_keys().collect()).map_err(unclear)
+    found.map(|found| found.ranges.into_keys().collect()).map_err(unclear)
 }
 
 fn layer_and_name(path: &str) -> Result<(Layer, String), String> {
@@ -219,6 +237,11 @@ fn check(
 ) -> Result<Check, Diagnostic> {
     let sql = entry.in_place();
     let value = entry.value();
+    let within = tokens(&sql).unwrap_or_default();
+    if let Some(comment) = within.iter().find(|token| is_line_comment(token)) {
+        let message = "a check has no comment in it: it would end there".to_owned();
+        return Err(diagnose(path, text, SqlError { message, place: place(comment.span.start) }));
+    }
     let wrong = |error: SqlError| match error.place {
         (0, _) => Diagnostic::at(path, text, (entry.line(), 0), error.message),
         _ => diagnose(path, text, error),
@@ -236,6 +259,12 @@ fn check(
             let message = "a check of a row cannot contain a query".to_owned();
             return Err(wrong(SqlError { message, place: (0, 0) }).with_hint(Some(hint.to_owned())));
         }
+        if words.asks_lake {
+            // It would not be made again when the answer changes.
+            let hint = "write it as a query that returns the rows that are wrong";
+            let message = "a check of a row cannot ask which days are loaded".to_owned();
+            return Err(wrong(SqlError { message, place: (0, 0) }).with_hint(Some(hint.to_owned())));
+        }
         for (name, place) in words.columns {
             if !columns.iter().any(|column| column.name == name) {
                 let hint = did_you_mean(&name, columns.iter().map(|column| column.name.as_str()));
@@ -248,11 +277,17 @@ fn check(
     Ok(Check { text: value, line: entry.line(), kind, severity, reads: Vec::new() })
 }
 
+fn is_line_comment(token: &TokenWithSpan) -> bool {
+    matches!(token.token, Token::Whitespace(Whitespace::SingleLineComment { .. }))
+}
+
 /// What occurs in a piece of SQL.
 #[derive(Default)]
 struct Words {
     uses_day: bool,
     has_query: bool,
+    /// Whether a function answers from the days that are loaded.
+    asks_lake: bool,
     columns: Vec<(String, (usize, usize))>,
 }
 
@@ -291,6 +326,7 @@ impl Visitor for Words {
             Expr::Identifier(ident) => self.columns.push((ident_text(ident), place(ident.span.start))),
             Expr::Function(function) => {
                 let name = table_text(&function.name);
+                self.asks_lake |= [LATEST_SNAPSHOT, FIRST_LOADED_DAY].contains(&name.as_str());
                 let message = if UNSTABLE.contains(&name.as_str()) {
                     format!("`{name}` does not give the same result every time")
                 } else if name == LATEST_SNAPSHOT && snapshot(expr).is_none() {

@@ -23,8 +23,10 @@ mod select;
 mod sql;
 pub mod trace;
 
+use std::collections::BTreeSet;
 use std::fmt;
 use std::str::FromStr;
+use std::sync::Arc;
 
 use anyhow::bail;
 use datafusion::sql::sqlparser::ast::Query;
@@ -133,6 +135,8 @@ pub struct Model {
     pub dependencies: Vec<Read>,
     /// Its columns in order.
     pub columns: Vec<ColumnDoc>,
+    /// The words of its SELECT and of the queries among its checks, in lower case; for [`Columns`].
+    pub words: Arc<BTreeSet<String>>,
     /// A hash of what it means: equal as long as only comments, white space and case change.
     pub meaning: u64,
 }
@@ -177,6 +181,31 @@ pub struct Read {
     pub table: String,
     /// The partitions: the union of these.
     pub ranges: Vec<DayRange>,
+    /// The columns that can matter.
+    pub columns: Columns,
+}
+
+/// Columns of a table that a query can see; others may change without a change of its rows.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Columns {
+    /// All there are: a `*` is selected of it, columns are renamed or joined by their places, or are those of a join that
+    /// has a name.
+    All,
+    /// Those whose name, in lower case, is a word of the query; and how many rows there are.
+    Named(Arc<BTreeSet<String>>),
+}
+
+impl Columns {
+    /// Whether a column is among them.
+    pub fn has(&self, column: &str) -> bool {
+        match self {
+            Self::All => true,
+            Self::Named(words) if column.bytes().all(|byte| byte.is_ascii() && !byte.is_ascii_uppercase()) => {
+                words.contains(column)
+            }
+            Self::Named(words) => words.contains(&column.to_lowercase()),
+        }
+    }
 }
 
 impl Read {
@@ -245,5 +274,20 @@ impl Model {
             _ => read.to_string(),
         };
         self.reads.iter().map(line).collect()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_column_is_seen_in_whatever_case_it_is_written() {
+        let columns = Columns::Named(Arc::new(["ab", "größe", "ǆ"].map(str::to_owned).into()));
+        assert!(
+            ["ab", "aB", "GRÖSSE", "Größe", "Ǆ", "ǅ"].map(|name| columns.has(name))
+                == [true, true, false, true, true, true]
+        );
+        assert!(!columns.has("a") && Columns::All.has("a"));
     }
 }

@@ -3,11 +3,12 @@
 //! Each table in a FROM is limited by the conditions of its own SELECT (`facts`, `joins`); nothing is pushed into
 //! subqueries. A construct whose tables the walk does not reach is an error, not a guess.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::ops::ControlFlow;
 
 use datafusion::sql::sqlparser::ast::{
-    Cte, Expr, ObjectName, Query, Select, SetExpr, SetOperator, SetQuantifier, Visit, Visitor, visit_relations,
+    Cte, Expr, Function, FunctionArg, FunctionArgExpr, FunctionArgumentList, FunctionArguments, ObjectName, Query,
+    Select, SelectItem, SetExpr, SetOperator, SetQuantifier, Visit, Visitor, visit_relations,
 };
 
 use super::FIRST_LOADED_DAY;
@@ -21,12 +22,18 @@ use super::sql::{ident_text, table_text};
 /// Whether a table has a `dt` column, as far as the caller knows.
 pub type Catalog<'a> = &'a dyn Fn(&str) -> HasDt;
 
-/// The tables of a query with the ranges read of each.
-pub type Ranges = BTreeMap<String, Vec<DayRange>>;
+/// What a query reads.
+#[derive(Clone, Debug, Default)]
+pub struct Reads {
+    /// Its tables, with the ranges read of each.
+    pub ranges: BTreeMap<String, Vec<DayRange>>,
+    /// Those of which columns are read that it does not name.
+    pub starred: BTreeSet<String>,
+}
 
-/// The tables a query reads with their ranges, or the name of a table that is read where its days cannot be followed.
-pub fn ranges(query: &Query, catalog: Catalog<'_>) -> Result<Ranges, String> {
-    let mut walk = Walk { catalog, ranges: Ranges::new(), reached: BTreeMap::new(), missed: None };
+/// What a query reads, or the name of a table that is read where its days cannot be followed.
+pub fn reads(query: &Query, catalog: Catalog<'_>) -> Result<Reads, String> {
+    let mut walk = Walk { catalog, found: Reads::default(), reached: BTreeMap::new(), missed: None };
     walk.query(query, &Scope::default());
     walk.calls(query);
     let mut present: BTreeMap<String, usize> = BTreeMap::new();
@@ -41,14 +48,14 @@ pub fn ranges(query: &Query, catalog: Catalog<'_>) -> Result<Ranges, String> {
     }
     match walk.missed {
         Some(name) => Err(name),
-        None => Ok(walk.ranges),
+        None => Ok(walk.found),
     }
 }
 
 /// The state of one walk.
 pub(super) struct Walk<'a> {
     catalog: Catalog<'a>,
-    ranges: Ranges,
+    found: Reads,
     /// How often each name was met in a FROM, to compare with what the parser saw.
     reached: BTreeMap<String, usize>,
     /// What was met and cannot be followed.
@@ -80,7 +87,10 @@ impl Walk<'_> {
     fn cte(&mut self, cte: &Cte, recursive: bool, scope: &Scope) -> Derived {
         let mut inner = scope.clone();
         if recursive {
-            inner.add(ident_text(&cte.alias.name), Derived::UNKNOWN);
+            let name = ident_text(&cte.alias.name);
+            // Its first part may mean a table of that name.
+            self.star([&name].into_iter());
+            inner.add(name, Derived::UNKNOWN);
         }
         let derived = self.query(&cte.query, &inner);
         if recursive { Derived::UNKNOWN } else { derived.renamed(Some(&cte.alias)) }
@@ -125,6 +135,11 @@ impl Walk<'_> {
         let tree = factors.from(&select.from, scope, self);
         let above = select.selection.as_ref().map(|condition| factors.facts(condition)).unwrap_or_default();
         let limits = self.read(&factors, tree.as_ref(), &above);
+        let is_star = |item: &SelectItem| matches!(item, SelectItem::Wildcard(_) | SelectItem::QualifiedWildcard(..));
+        // `from t` alone is `select * from t`.
+        if select.projection.is_empty() || select.projection.iter().any(is_star) {
+            self.star(factors.tables());
+        }
         let mut inner = Subqueries::default();
         inner.of(&select.distinct).of(&select.top).of(&select.projection).of(&select.lateral_views);
         inner.of(&select.prewhere).of(&select.selection).of(&select.connect_by).of(&select.group_by);
@@ -148,10 +163,15 @@ impl Walk<'_> {
         for (id, limit) in limits.iter().enumerate() {
             let Relation::Table(name) = factors.relation(id) else { continue };
             let known = limit.clone().filter(|_| factors.is_partitioned(id));
-            let union = self.ranges.entry(name.clone()).or_default();
+            let union = self.found.ranges.entry(name.clone()).or_default();
             known.unwrap_or_else(|| vec![DayRange::All]).into_iter().for_each(|range| add(union, range));
         }
         limits
+    }
+
+    /// Notes tables of which columns are read that are not named.
+    pub(super) fn star<'a>(&mut self, tables: impl Iterator<Item = &'a String>) {
+        self.found.starred.extend(tables.cloned());
     }
 
     /// Walks queries inside expressions.
@@ -176,8 +196,11 @@ impl Walk<'_> {
     fn calls(&mut self, query: &Query) {
         let mut calls = Calls::default();
         let _ = query.visit(&mut calls);
-        for (table, range) in calls.0 {
-            add(self.ranges.entry(table).or_default(), range);
+        for (table, range) in calls.found {
+            add(self.found.ranges.entry(table).or_default(), range);
+        }
+        if calls.sees_rows {
+            self.found.starred.extend(self.found.ranges.keys().cloned());
         }
     }
 }
@@ -215,20 +238,40 @@ impl Visitor for Subqueries {
 }
 
 #[derive(Default)]
-struct Calls(Vec<(String, DayRange)>);
+struct Calls {
+    found: Vec<(String, DayRange)>,
+    /// Whether a function is given whole rows, other than to count them.
+    sees_rows: bool,
+}
 
 impl Visitor for Calls {
     type Break = ();
 
     fn pre_visit_expr(&mut self, expr: &Expr) -> ControlFlow<()> {
         let Expr::Function(function) = expr else { return ControlFlow::Continue(()) };
+        self.sees_rows |= sees_rows(function);
         if let Some((table, date)) = snapshot(expr) {
-            self.0.push((table.to_owned(), DayRange::Latest(date)));
+            self.found.push((table.to_owned(), DayRange::Latest(date)));
         } else if table_text(&function.name) == FIRST_LOADED_DAY {
-            self.0.push((FIRST_LOADED_DAY.to_owned(), DayRange::All));
+            self.found.push((FIRST_LOADED_DAY.to_owned(), DayRange::All));
         }
         ControlFlow::Continue(())
     }
+}
+
+/// Whether a function is given whole rows; `count(*)` does not look at them.
+fn sees_rows(function: &Function) -> bool {
+    let FunctionArguments::List(FunctionArgumentList { duplicate_treatment, args, .. }) = &function.args else {
+        return false;
+    };
+    let counts = duplicate_treatment.is_none() && table_text(&function.name) == "count";
+    args.iter().any(|arg| match arg {
+        FunctionArg::Named { arg, .. } | FunctionArg::ExprNamed { arg, .. } | FunctionArg::Unnamed(arg) => match arg {
+            FunctionArgExpr::Expr(_) => false,
+            FunctionArgExpr::Wildcard => !counts,
+            _ => true,
+        },
+    })
 }
 
 #[cfg(test)]

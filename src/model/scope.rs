@@ -59,6 +59,14 @@ impl Factors {
         &self.list[id].relation
     }
 
+    /// The tables among them.
+    pub fn tables(&self) -> impl Iterator<Item = &String> {
+        self.list.iter().filter_map(|factor| match &factor.relation {
+            Relation::Table(name) => Some(name),
+            Relation::Derived => None,
+        })
+    }
+
     /// Whether it is a table with partitions whose `dt` is what conditions call so.
     pub fn is_partitioned(&self, id: FactorId) -> bool {
         let factor = &self.list[id];
@@ -96,6 +104,9 @@ impl Factors {
             walk.queries(inner, scope);
             let right = self.factor(relation, scope, walk);
             let (kind, constraint) = kind(join_operator);
+            if matches!(constraint, Some(JoinConstraint::Natural)) || kind == JoinKind::Opaque {
+                walk.star(self.tables());
+            }
             let facts = self.constraint_facts(kind, constraint, &left, &right);
             match kind {
                 JoinKind::LeftOnly => self.hide(right.factors()),
@@ -151,7 +162,12 @@ impl Factors {
                 let (relation, output) = match scope.find(&table) {
                     _ if args.is_some() => (Relation::Derived, Derived::UNKNOWN),
                     Some(derived) => (Relation::Derived, derived.clone()),
-                    None => (Relation::Table(table.clone()), Derived::new(walk.has_dt(&table), None, None)),
+                    None => {
+                        if renames(alias.as_ref()) {
+                            walk.star([&table].into_iter());
+                        }
+                        (Relation::Table(table.clone()), Derived::new(walk.has_dt(&table), None, None))
+                    }
                 };
                 self.add(alias.as_ref(), own_name, relation, output)
             }
@@ -164,6 +180,8 @@ impl Factors {
                 let mut inner = Self::default();
                 let tree = inner.joined(table_with_joins, scope, walk);
                 walk.read(&inner, Some(&tree), &[]);
+                // Whose columns they are cannot be told any more where they are asked for.
+                walk.star(inner.tables());
                 self.add(alias.as_ref(), None, Relation::Derived, Derived::UNKNOWN)
             }
             TableFactor::UNNEST { alias, array_exprs, .. } => {
@@ -178,7 +196,7 @@ impl Factors {
     }
 
     fn add(&mut self, alias: Option<&TableAlias>, name: Option<String>, relation: Relation, output: Derived) -> Tree {
-        let plain = alias.is_none_or(|alias| alias.columns.is_empty());
+        let plain = !renames(alias);
         self.list.push(Factor {
             name: alias.map(|alias| ident_text(&alias.name)).or(name),
             relation,
@@ -272,6 +290,11 @@ impl Factors {
         *maybe |= ids.iter().any(|id| self.list[*id].output.has_dt == HasDt::Maybe);
         ids.into_iter()
     }
+}
+
+/// Whether an alias gives columns other names, by their places.
+fn renames(alias: Option<&TableAlias>) -> bool {
+    alias.is_some_and(|alias| !alias.columns.is_empty())
 }
 
 fn join(kind: JoinKind, left: Tree, right: Tree, facts: Vec<Fact>) -> Tree {

@@ -80,6 +80,18 @@ pub fn tokens(text: &str) -> Result<Vec<TokenWithSpan>, SqlError> {
     tokenized.map_err(|e| SqlError { place: place(e.location), message: e.message })
 }
 
+/// All words of a text in lower case, what stands in quotes as one: whatever a query names is among them, for a column may
+/// be named by a text and by a parameter (`t.'a'`, `using ('a')`, `t.$a`).
+pub fn words(tokens: &[TokenWithSpan]) -> impl Iterator<Item = String> {
+    tokens.iter().filter_map(|token| match &token.token {
+        Token::Word(word) => Some(word.value.to_lowercase()),
+        Token::Whitespace(_) => None,
+        Token::Placeholder(name) => Some(name.trim_start_matches('$').to_lowercase()),
+        Token::SingleQuotedString(text) | Token::DoubleQuotedString(text) => Some(text.to_lowercase()),
+        other => Some(other.to_string().to_lowercase()),
+    })
+}
+
 /// A name as the engine folds it: lower case unless quoted.
 pub fn ident_text(ident: &Ident) -> String {
     match ident.quote_style {
@@ -127,6 +139,18 @@ mod tests {
         assert_eq!(error.place, (1, 8), "{error:?}");
         let error = parse_expression("a >= 0 b").expect_err("two expressions");
         assert_eq!(error.place, (1, 8));
+    }
+
+    #[test]
+    fn whatever_a_query_names_is_a_word_of_it() {
+        let all: Vec<String> = words(
+            &tokens("select T.Ab, x.'Cd', \"Ef gh\" /* no */ from t using ('k') -- nor this\n, y.$z").expect("tokens"),
+        )
+        .collect();
+        for name in ["t", "ab", "cd", "ef gh", "k", "z"] {
+            assert!(all.iter().any(|word| word == name), "{name} is in {all:?}");
+        }
+        assert!(!all.iter().any(|word| word == "no" || word == "nor"), "{all:?}");
     }
 
     #[test]

@@ -4,12 +4,12 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
-use super::States;
+use super::{DayIndex, States};
 use crate::date::Slot;
-use crate::model::Model;
+use crate::model::{Model, Read};
 
 /// The model's meaning and, of each table that it or its checks read, a hash of exactly the partitions that are read,
-/// with their versions.
+/// with the versions of the columns that can be seen.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Fingerprint {
     /// The meaning of the model.
@@ -48,13 +48,43 @@ fn from_hex<'de, D: Deserializer<'de>>(deserializer: D) -> Result<u64, D::Error>
 /// What a partition of a model would be made from, and checked against, today; the slot of a model that is made in one
 /// go is `None`.
 pub fn fingerprint(model: &Model, slot: Slot, states: &States) -> Fingerprint {
-    let hash = |read: &crate::model::Read| {
-        let days = states.days(&read.table);
-        let spans = read.spans(slot, days);
-        Hash(spans.iter().fold(0, |sum, span| sum.wrapping_add(days.hash(span))))
-    };
-    let inputs = model.dependencies.iter().map(|read| (read.table.clone(), hash(read))).collect();
-    Fingerprint { meaning: model.meaning, inputs }
+    Inputs::of(model, states).fingerprint(slot)
+}
+
+/// The inputs of a model as they are, for as many of its partitions as one likes.
+pub(super) struct Inputs<'a> {
+    meaning: u64,
+    /// With the columns that it can see.
+    reads: Vec<(&'a Read, &'a DayIndex, Vec<usize>)>,
+}
+
+impl<'a> Inputs<'a> {
+    pub fn of(model: &'a Model, states: &'a States) -> Self {
+        let read = |read: &'a Read| (read, states.days(&read.table), states.seen(read));
+        Self { meaning: model.meaning, reads: model.dependencies.iter().map(read).collect() }
+    }
+
+    /// What a partition would be made from.
+    pub fn fingerprint(&self, slot: Slot) -> Fingerprint {
+        let inputs = self.hashes(slot).map(|(table, hash)| (table.to_owned(), hash)).collect();
+        Fingerprint { meaning: self.meaning, inputs }
+    }
+
+    /// Whether a partition would be made from what it was made from.
+    pub fn are(&self, made_from: &Fingerprint, slot: Slot) -> bool {
+        let is_same = |(table, hash): (&str, Hash)| made_from.inputs.get(table) == Some(&hash);
+        self.meaning == made_from.meaning
+            && self.reads.len() == made_from.inputs.len()
+            && self.hashes(slot).all(is_same)
+    }
+
+    fn hashes(&self, slot: Slot) -> impl Iterator<Item = (&str, Hash)> {
+        self.reads.iter().map(move |(read, days, columns)| {
+            let spans = read.spans(slot, *days);
+            let hash = spans.iter().fold(0, |sum: u64, span| sum.wrapping_add(days.hash(span, columns)));
+            (read.table.as_str(), Hash(hash))
+        })
+    }
 }
 
 #[cfg(test)]

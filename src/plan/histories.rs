@@ -1,7 +1,8 @@
 //! Random histories of a warehouse, rebuilt by the planner's rules, against one built from nothing.
 //!
 //! A table's content is simulated: a number made from exactly the partitions that a query with the model's reads could
-//! see. It is coarse, so that rebuilt partitions often come out as they were and the early cut-off has work to do.
+//! see, of models only the column `a`: all queries read it, and none reads `b`. It is coarse, so that rebuilt partitions
+//! often come out as they were, whole or in that column, and the early cut-off has work to do.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -15,6 +16,9 @@ use crate::model::{Layer, Model, Models};
 const DAYS: i32 = 14;
 /// More of them were run when this was written; these take a moment.
 const SEEDS: u64 = 20;
+
+/// What models have.
+const COLUMNS: [&str; 3] = ["dt", "a", "b"];
 
 /// What a partition was made from, by the plainest definition: the partitions with rows that it could see.
 type Seen = Vec<(String, Slot, u64)>;
@@ -46,7 +50,9 @@ fn seen(model: &Model, slot: Slot, states: &States) -> Seen {
     let pick = |name: &str, keep: &dyn Fn(Slot) -> bool| -> Seen {
         let slots = table(name).slots;
         let rows = slots.iter().filter(|(slot, state)| state.rows > 0 && keep(**slot));
-        rows.map(|(slot, state)| (name.to_owned(), *slot, state.version)).collect()
+        // Of a source all that came counts.
+        let looked_at = |state: &SlotState| state.columns.get(1).copied().unwrap_or(state.version);
+        rows.map(|(slot, state)| (name.to_owned(), *slot, looked_at(state))).collect()
     };
     let ago = |days: i32| slot.map(|day| day.plus_days(-days));
     let exactly = |name: &str, wanted: Slot| pick(name, &|slot| slot == wanted);
@@ -80,7 +86,13 @@ fn seen(model: &Model, slot: Slot, states: &States) -> Seen {
 fn content(seen: &Seen) -> (u64, u64) {
     let hash = xxh3_64(format!("{seen:?}").as_bytes());
     let rows = if seen.is_empty() || hash.is_multiple_of(7) { 0 } else { 1 };
-    (if rows == 0 { 0 } else { hash % 3 }, rows)
+    (if rows == 0 { 0 } else { hash % 6 }, rows)
+}
+
+/// The state of a partition with a content, and what its columns are in it.
+fn state((version, rows): (u64, u64), run: &str) -> SlotState {
+    let columns = vec![0, version % 3, version / 3];
+    SlotState { version, columns, rows, run: run.to_owned(), ..SlotState::default() }
 }
 
 /// A warehouse with, beside its states, what each partition was really made from.
@@ -134,17 +146,19 @@ impl Warehouse {
 
     fn build(&mut self, model: &Model, slot: Slot, seen: &Seen, run: &str) {
         let made = fingerprint(model, slot, &self.states);
-        let state =
-            |(version, rows): (u64, u64)| SlotState { version, rows, run: run.to_owned(), ..SlotState::default() };
+        let columns: Vec<String> = COLUMNS.map(str::to_owned).into();
         if model.uses_day {
+            if self.states.get(&model.name).is_none() {
+                self.states.set(&model.name, TableState { columns, ..TableState::default() });
+            }
             let fingerprint = Some(made);
-            self.states.set_slot(&model.name, slot, SlotState { fingerprint, ..state(content(seen)) });
+            self.states.set_slot(&model.name, slot, SlotState { fingerprint, ..state(content(seen), run) });
             return;
         }
         // Made in one go: a partition for each of the input's, from it alone.
-        let slots = seen.iter().map(|input| (input.1, state(content(&vec![input.clone()])))).collect();
-        self.states
-            .set(&model.name, TableState { slots, whole: Some(made), run: run.to_owned(), ..TableState::default() });
+        let slots = seen.iter().map(|input| (input.1, state(content(&vec![input.clone()]), run).into())).collect();
+        let run = run.to_owned();
+        self.states.set(&model.name, TableState { slots, columns, whole: Some(made), run, ..TableState::default() });
     }
 
     /// Versions and rows of every partition of some models.
@@ -171,7 +185,8 @@ fn change(states: &mut States, chance: &mut Chance, run: &str) {
     } else {
         let version = chance.below(4);
         let rows = u64::from(chance.below(9) > 0);
-        state.slots.insert(slot, SlotState { version, rows, run: run.to_owned(), ..SlotState::default() });
+        let partition = SlotState { version, rows, run: run.to_owned(), ..SlotState::default() };
+        state.slots.insert(slot, partition.into());
     }
     states.set(table, state);
 }
@@ -234,7 +249,8 @@ fn what_is_built_was_planned() {
         let mut chance = Chance(seed);
         let mut house = Warehouse::default();
         for table in SOURCES {
-            let slots = (1..=DAYS).map(|n| (Some(day(n)), SlotState { version: 1, rows: 1, ..SlotState::default() }));
+            let slots =
+                (1..=DAYS).map(|n| (Some(day(n)), SlotState { version: 1, rows: 1, ..SlotState::default() }.into()));
             house.states.set(table, TableState { slots: slots.collect(), ..TableState::default() });
         }
         house.run(&models, &all, None, "r000");

@@ -3,8 +3,9 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 
+use super::fingerprint::Inputs;
 use super::state::SlotState;
-use super::{Fingerprint, States, fingerprint, has_content};
+use super::{Fingerprint, States, has_content};
 use crate::date::Slot;
 use crate::model::{Edit, Model};
 use crate::progress::{count, counted};
@@ -131,13 +132,19 @@ fn listed(names: &BTreeSet<String>, word: &str) -> String {
 /// past once for each day, in order. That is what makes the early cut-off.
 pub fn stale(model: &Model, slots: &[Slot], states: &States) -> Vec<(Slot, Reason)> {
     // What changed in the text is looked up once for each meaning that partitions have.
-    let mut edits = BTreeMap::new();
+    let (mut edits, inputs) = (BTreeMap::new(), Inputs::of(model, states));
     let slots = if model.uses_day { slots } else { &[None] };
-    slots.iter().filter_map(|slot| Some((*slot, reason(model, *slot, states, &mut edits)?))).collect()
+    slots.iter().filter_map(|slot| Some((*slot, reason(model, *slot, states, &inputs, &mut edits)?))).collect()
 }
 
 /// Why one partition is stale; `None` when it is fresh, or there is nothing that would be in it.
-fn reason(model: &Model, slot: Slot, states: &States, edits: &mut BTreeMap<u64, Option<Edit>>) -> Option<Reason> {
+fn reason(
+    model: &Model,
+    slot: Slot,
+    states: &States,
+    inputs: &Inputs<'_>,
+    edits: &mut BTreeMap<u64, Option<Edit>>,
+) -> Option<Reason> {
     if !has_content(model, slot, states) {
         return None;
     }
@@ -155,10 +162,10 @@ fn reason(model: &Model, slot: Slot, states: &States, edits: &mut BTreeMap<u64, 
         let is_new = !model.uses_day && table.is_none_or(|table| table.slots.is_empty());
         return Some(if is_new { Reason::NeverBuilt } else { Reason::Unrecorded });
     };
-    let today = fingerprint(model, slot, states);
-    if today == *recorded {
+    if inputs.are(recorded, slot) {
         return None;
     }
+    let today = inputs.fingerprint(slot);
     if today.meaning != recorded.meaning {
         let before = || table.and_then(|table| table.forms.get(&recorded.meaning));
         let edit = edits.entry(recorded.meaning).or_insert_with(|| before().and_then(|form| model.edit_since(form)));
@@ -180,7 +187,8 @@ fn newer(model: &Model, slot: Slot, table: &str, run: &str, states: &States) -> 
     let is_read = |slot: &Slot| spans.iter().any(|span| span.contains(*slot));
     let newer = input.slots.iter().filter(|(slot, partition)| partition.run.as_str() > run && is_read(slot));
     newer
-        .map(|(slot, SlotState { run, rows, rows_before, .. })| {
+        .map(|(slot, partition)| {
+            let SlotState { run, rows, rows_before, .. } = partition.as_ref();
             (*slot, Change { run: run.clone(), rows: *rows, rows_before: *rows_before })
         })
         .collect()

@@ -3,30 +3,28 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use serde::{Deserialize, Serialize};
 use xxhash_rust::xxh3::xxh3_64;
 
 use super::Fingerprint;
 use crate::date::{BizDate, Slot};
-use crate::model::{Form, Partitions, Span};
+use crate::model::{Form, Partitions, Read, Span};
 
 /// A partition as it is published.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct SlotState {
     /// A number that changes exactly when the content does.
     pub version: u64,
+    /// The same of each of the table's columns, in their order; none where they are not known.
+    pub columns: Vec<u64>,
     /// How many rows it has.
     pub rows: u64,
     /// How many it had in the version before; `None` when that is not known.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub rows_before: Option<u64>,
     /// What it was made from; `None` for sources, and for partitions of a model that is made in one go.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub fingerprint: Option<Fingerprint>,
     /// The run that gave it this version. Names of later runs sort after those of earlier ones.
     pub run: String,
     /// The run that last made it, where a later one than that came to the same.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub confirmed: Option<String>,
 }
 
@@ -34,7 +32,9 @@ pub struct SlotState {
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct TableState {
     /// Its partitions, those without rows included.
-    pub slots: BTreeMap<Slot, SlotState>,
+    pub slots: BTreeMap<Slot, Arc<SlotState>>,
+    /// The names of its columns, in their order; none where they do not matter.
+    pub columns: Vec<String>,
     /// What all of it was made from, when its model is made in one go.
     pub whole: Option<Fingerprint>,
     /// The run that last made all of it.
@@ -65,9 +65,9 @@ impl States {
     }
 
     /// Replaces one partition, as after it was built.
-    pub fn set_slot(&mut self, table: &str, slot: Slot, state: SlotState) {
+    pub fn set_slot(&mut self, table: &str, slot: Slot, state: impl Into<Arc<SlotState>>) {
         let indexed = Arc::make_mut(self.tables.entry(table.to_owned()).or_default());
-        indexed.state.slots.insert(slot, state);
+        indexed.state.slots.insert(slot, state.into());
         indexed.days.refresh(&indexed.state, slot);
     }
 
@@ -90,25 +90,33 @@ impl States {
 
     /// The days of a table that have rows.
     pub fn days(&self, table: &str) -> &DayIndex {
-        const NONE: &DayIndex = &DayIndex { days: Vec::new(), sums: Vec::new(), no_day: 0 };
+        const NONE: &DayIndex = &DayIndex { days: Vec::new(), columns: 0, sums: Vec::new(), no_day: Vec::new() };
         self.tables.get(table).map_or(NONE, |indexed| &indexed.days)
+    }
+
+    /// The places of the columns that a model can see of a table.
+    pub(super) fn seen(&self, read: &Read) -> Vec<usize> {
+        let names = self.get(&read.table).map_or(&[][..], |table| &table.columns);
+        (0..names.len()).filter(|place| read.columns.has(&names[*place])).collect()
     }
 }
 
 /// The days with rows and the hashes of their versions, summed from the first day on, so that the hash of any range is
-/// one subtraction. Partitions without rows are left out: to a query they do not differ from absent ones.
+/// one subtraction a column. Partitions without rows are left out: to a query they do not differ from absent ones.
 #[derive(Clone, Debug, Default)]
 pub struct DayIndex {
     days: Vec<BizDate>,
-    /// `sums[i]` covers the first `i + 1` days.
+    /// How many columns are told apart.
+    columns: usize,
+    /// Of each day, that it is there, and then of each column: the sum of the hashes up to it.
     sums: Vec<u64>,
-    /// The hash of the partition of no day; 0 when it has no rows.
-    no_day: u64,
+    /// The hashes of the partition of no day; none when it has no rows.
+    no_day: Vec<u64>,
 }
 
 impl DayIndex {
     fn new(state: &TableState) -> Self {
-        let mut index = Self::default();
+        let mut index = Self { columns: state.columns.len(), ..Self::default() };
         index.extend(state, None);
         index
     }
@@ -118,42 +126,59 @@ impl DayIndex {
         match slot {
             None => {
                 let partition = state.slots.get(&None).filter(|partition| partition.rows > 0);
-                self.no_day = partition.map_or(0, |partition| hash(None, partition));
+                self.no_day = partition.map_or_else(Vec::new, |partition| self.hashes(None, partition).collect());
             }
             Some(day) => {
                 let keep = self.days.partition_point(|d| *d < day);
                 self.days.truncate(keep);
-                self.sums.truncate(keep);
+                self.sums.truncate(keep * (1 + self.columns));
                 self.extend(state, Some(day));
             }
         }
     }
 
     fn extend(&mut self, state: &TableState, from: Slot) {
-        let mut sum = self.sums.last().copied().unwrap_or(0);
         for (slot, partition) in state.slots.range(from..).filter(|(_, partition)| partition.rows > 0) {
+            let hashes: Vec<u64> = self.hashes(*slot, partition).collect();
             match slot {
-                None => self.no_day = hash(None, partition),
+                None => self.no_day = hashes,
                 Some(day) => {
-                    sum = sum.wrapping_add(hash(Some(*day), partition));
+                    let before = self.sums.len().checked_sub(hashes.len());
+                    let sum = |at: usize| before.map_or(0, |before| self.sums[before + at]);
+                    let sums: Vec<u64> = (0..).zip(&hashes).map(|(at, hash)| sum(at).wrapping_add(*hash)).collect();
                     self.days.push(*day);
-                    self.sums.push(sum);
+                    self.sums.extend(sums);
                 }
             }
         }
     }
 
-    /// The hash of the partitions of a span: which there are, and their versions.
-    pub fn hash(&self, span: &Span) -> u64 {
+    /// The hashes of a partition and of its columns. Where the columns are not known they are all in the first.
+    fn hashes<'a>(&self, slot: Slot, partition: &'a SlotState) -> impl Iterator<Item = u64> + use<'a> {
+        let is_known = self.columns > 0 && partition.columns.len() == self.columns;
+        let first = if is_known { hash(slot, 1, partition.rows) } else { hash(slot, 0, partition.version) };
+        let of_column = move |at| if is_known { hash(slot, 2, partition.columns[at]) } else { 0 };
+        std::iter::once(first).chain((0..self.columns).map(of_column))
+    }
+
+    /// The hash of the partitions of a span: which there are, and the versions of some columns, by their places.
+    pub fn hash(&self, span: &Span, columns: &[usize]) -> u64 {
         let (start, end) = self.places(span);
-        let sum = |place: usize| place.checked_sub(1).and_then(|at| self.sums.get(at)).copied().unwrap_or(0);
-        let days = sum(end.max(start)).wrapping_sub(sum(start));
-        if span.no_day { days.wrapping_add(self.no_day) } else { days }
+        let each = std::iter::once(0).chain(columns.iter().map(|place| place + 1)).map(|part| {
+            let sum = |day: usize| {
+                let day = day.checked_sub(1)?;
+                self.sums.get(day * (1 + self.columns) + part).copied()
+            };
+            let days = sum(end.max(start)).unwrap_or(0).wrapping_sub(sum(start).unwrap_or(0));
+            let no_day = self.no_day.get(part).filter(|_| span.no_day).copied().unwrap_or(0);
+            days.wrapping_add(no_day)
+        });
+        each.fold(0, u64::wrapping_add)
     }
 
     /// Whether there are rows on no day.
     pub const fn has_no_day(&self) -> bool {
-        self.no_day != 0
+        !self.no_day.is_empty()
     }
 
     /// The days with rows in a span.
@@ -179,13 +204,15 @@ impl Partitions for DayIndex {
     }
 }
 
-fn hash(slot: Slot, partition: &SlotState) -> u64 {
+/// The hash of something that a partition has.
+fn hash(slot: Slot, what: u8, value: u64) -> u64 {
     let mut bytes = [0_u8; 13];
+    bytes[0] = what << 1;
     if let Some(day) = slot {
-        bytes[0] = 1;
+        bytes[0] |= 1;
         bytes[1..5].copy_from_slice(&day.days().to_le_bytes());
     }
-    bytes[5..].copy_from_slice(&partition.version.to_le_bytes());
+    bytes[5..].copy_from_slice(&value.to_le_bytes());
     xxh3_64(&bytes)
 }
 
@@ -202,7 +229,8 @@ mod tests {
     }
 
     fn index(slots: &[(Slot, SlotState)]) -> DayIndex {
-        DayIndex::new(&TableState { slots: slots.iter().cloned().collect(), ..TableState::default() })
+        let slots = slots.iter().map(|(slot, state)| (*slot, Arc::new(state.clone()))).collect();
+        DayIndex::new(&TableState { slots, ..TableState::default() })
     }
 
     #[test]
@@ -210,11 +238,11 @@ mod tests {
         let a = index(&[(Some(day(1)), slot(5, 1)), (Some(day(2)), slot(6, 1)), (Some(day(3)), slot(7, 1))]);
         let b = index(&[(Some(day(0)), slot(1, 1)), (Some(day(2)), slot(6, 9)), (Some(day(9)), slot(7, 1))]);
         let only_second = Span::days(Some(day(2)), Some(day(2)));
-        assert_eq!(a.hash(&only_second), b.hash(&only_second));
-        assert_ne!(a.hash(&Span::ALL), b.hash(&Span::ALL));
-        assert_ne!(a.hash(&only_second), a.hash(&Span::days(Some(day(2)), Some(day(3)))));
-        assert_eq!(a.hash(&Span::days(Some(day(5)), None)), 0);
-        assert_eq!(a.hash(&Span::days(Some(day(3)), Some(day(1)))), 0, "an empty span");
+        assert_eq!(a.hash(&only_second, &[]), b.hash(&only_second, &[]));
+        assert_ne!(a.hash(&Span::ALL, &[]), b.hash(&Span::ALL, &[]));
+        assert_ne!(a.hash(&only_second, &[]), a.hash(&Span::days(Some(day(2)), Some(day(3))), &[]));
+        assert_eq!(a.hash(&Span::days(Some(day(5)), None), &[]), 0);
+        assert_eq!(a.hash(&Span::days(Some(day(3)), Some(day(1))), &[]), 0, "an empty span");
         assert_ne!(only_second, Span::days(Some(day(1)), Some(day(1))));
     }
 
@@ -223,29 +251,57 @@ mod tests {
         let a = index(&[(Some(day(1)), slot(5, 1))]);
         let b = index(&[(Some(day(2)), slot(5, 1))]);
         let c = index(&[(None, slot(5, 1))]);
-        assert_ne!(a.hash(&Span::ALL), b.hash(&Span::ALL));
-        assert_ne!(a.hash(&Span::ALL), c.hash(&Span::ALL));
-        assert_eq!(c.hash(&Span::days(None, None)), 0, "rows on no day are on none of all days");
+        assert_ne!(a.hash(&Span::ALL, &[]), b.hash(&Span::ALL, &[]));
+        assert_ne!(a.hash(&Span::ALL, &[]), c.hash(&Span::ALL, &[]));
+        assert_eq!(c.hash(&Span::days(None, None), &[]), 0, "rows on no day are on none of all days");
     }
 
     #[test]
     fn an_empty_partition_counts_as_absent() {
         let with = index(&[(Some(day(1)), slot(5, 1)), (Some(day(2)), slot(9, 0)), (None, slot(4, 0))]);
         let without = index(&[(Some(day(1)), slot(5, 1))]);
-        assert_eq!(with.hash(&Span::ALL), without.hash(&Span::ALL));
+        assert_eq!(with.hash(&Span::ALL, &[]), without.hash(&Span::ALL, &[]));
         assert_eq!(with.latest_until(day(7)), Some(day(1)));
+    }
+
+    #[test]
+    fn a_hash_is_of_the_columns_that_are_looked_at() {
+        let table = |parts: &[(i32, u64, &[u64])]| {
+            let part = |(n, rows, columns): &(i32, u64, &[u64])| {
+                let state = SlotState { columns: columns.to_vec(), ..slot(columns.iter().sum(), *rows) };
+                (Some(day(*n)), Arc::new(state))
+            };
+            let columns = vec!["a".to_owned(), "b".to_owned()];
+            DayIndex::new(&TableState { slots: parts.iter().map(part).collect(), columns, ..TableState::default() })
+        };
+        let base = table(&[(1, 2, &[5, 6]), (2, 2, &[7, 8])]);
+        let other_b = table(&[(1, 2, &[5, 6]), (2, 2, &[7, 9])]);
+        for (columns, is_same) in [(&[][..], true), (&[0], true), (&[1], false), (&[0, 1], false)] {
+            assert_eq!(base.hash(&Span::ALL, columns) == other_b.hash(&Span::ALL, columns), is_same, "{columns:?}");
+        }
+        let swapped = table(&[(1, 2, &[7, 6]), (2, 2, &[5, 8])]);
+        assert_ne!(base.hash(&Span::ALL, &[0]), swapped.hash(&Span::ALL, &[0]));
+        let more_rows = table(&[(1, 2, &[5, 6]), (2, 3, &[7, 8])]);
+        assert_ne!(base.hash(&Span::ALL, &[]), more_rows.hash(&Span::ALL, &[]), "rows are counted");
+        // Where they are not known, as in partitions of before they were, all counts.
+        let (unknown, unlike) = (table(&[(1, 2, &[5, 6]), (2, 2, &[3])]), table(&[(1, 2, &[5, 6]), (2, 2, &[4])]));
+        assert_ne!(unknown.hash(&Span::ALL, &[]), unlike.hash(&Span::ALL, &[]));
+        assert_eq!(
+            unknown.hash(&Span::days(None, Some(day(1))), &[1]),
+            base.hash(&Span::days(None, Some(day(1))), &[1])
+        );
     }
 
     #[test]
     fn a_changed_partition_leaves_the_same_index_as_a_new_table() {
         let mut states = States::default();
-        states.set("t", TableState::default());
+        states.set("t", TableState { columns: vec!["a".to_owned()], ..TableState::default() });
         for (n, version, rows) in [(3, 1, 1), (1, 2, 1), (2, 3, 1), (1, 4, 0), (3, 5, 2), (2, 3, 1)] {
-            states.set_slot("t", Some(day(n)), slot(version, rows));
+            states.set_slot("t", Some(day(n)), SlotState { columns: vec![version], ..slot(version, rows) });
             states.set_slot("t", None, slot(version, rows));
             let fresh = DayIndex::new(states.get("t").expect("a table"));
             let kept = states.days("t");
-            assert_eq!((&kept.days, &kept.sums, kept.no_day), (&fresh.days, &fresh.sums, fresh.no_day));
+            assert_eq!((&kept.days, &kept.sums, &kept.no_day), (&fresh.days, &fresh.sums, &fresh.no_day));
         }
     }
 }

@@ -67,7 +67,7 @@ pub(super) fn slot(version: u64, run: &str) -> SlotState {
 }
 
 fn source(range: std::ops::RangeInclusive<i32>) -> TableState {
-    let slots = range.map(|n| (Some(day(n)), slot(1, "r1"))).collect();
+    let slots = range.map(|n| (Some(day(n)), slot(1, "r1").into())).collect();
     TableState { slots, run: "r1".to_owned(), ..TableState::default() }
 }
 

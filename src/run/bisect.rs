@@ -244,7 +244,7 @@ async fn why(
         if old.inputs.get(table) == new.inputs.get(table) {
             continue;
         }
-        let state = table_state(&past.records(table).await.unwrap_or_default())?.unwrap_or_default();
+        let state = table_state(&past.records(table).await.unwrap_or_default(), Vec::new())?.unwrap_or_default();
         let mut of_run: BTreeSet<Slot> =
             state.slots.iter().filter(|(_, made)| made.run == version.run).map(|(slot, _)| *slot).collect();
         if let Some(read) = project.models.get(name).and_then(|m| m.dependencies.iter().find(|r| r.table == *table)) {

@@ -262,7 +262,12 @@ pub async fn check_published(
         let mut inputs = Vec::new();
         for read in model.prerequisites() {
             if let Some(other) = project.lake.table(&read.table).await? {
-                inputs.push(Input { name: read.table.clone(), files: other.files().to_vec(), table: other });
+                inputs.push(Input {
+                    name: read.table.clone(),
+                    files: other.files().to_vec(),
+                    table: other,
+                    sees: None,
+                });
             }
         }
         let asked = Span { no_day: true, ..Span::days(target.window.from, Some(target.window.to)) };

@@ -127,7 +127,7 @@ async fn tables(lake: &Lake, wanted: &[String]) -> Result<Vec<String>> {
 
 async fn state(lake: &Lake, name: &str) -> Result<State> {
     let table = lake.table(name).await?;
-    let recorded = table_state(&lake.records(name).await?)?.unwrap_or_default();
+    let recorded = table_state(&lake.records(name).await?, Vec::new())?.unwrap_or_default();
     Ok(State { table, recorded })
 }
 

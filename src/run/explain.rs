@@ -60,6 +60,8 @@ pub struct ExplainedInput {
     pub table: String,
     /// Which of its partitions are read, in words.
     pub reads: String,
+    /// The columns of them that it can see: a change of others is none to it. Nothing where they are not told apart.
+    pub columns: Vec<String>,
     /// The hash of those that were read when it was built.
     pub recorded: Option<String>,
     /// The hash of those that would be read today.
@@ -87,10 +89,12 @@ impl ExplainedInput {
         let slots = states.get(&read.table).into_iter().flat_map(|table| &table.slots);
         // To a query, partitions without rows do not differ from absent ones.
         let partitions = slots.filter(|(slot, state)| is_read(**slot) && state.rows > 0);
+        let columns = states.get(&read.table).into_iter().flat_map(|table| &table.columns);
         let hash = |of: &Fingerprint| of.inputs.get(&read.table).map(|hash| format!("{:016x}", hash.0));
         Self {
             table: read.table.clone(),
             reads: read.to_string().split_once(": ").map_or_else(String::new, |(_, words)| words.to_owned()),
+            columns: columns.filter(|column| read.columns.has(column)).cloned().collect(),
             recorded: recorded.and_then(hash),
             today: hash(today).unwrap_or_default(),
             partitions: partitions.map(|(slot, state)| Published::new(*slot, state)).collect(),
@@ -180,6 +184,9 @@ impl fmt::Display for Explanation {
         }
         for input in &self.inputs {
             writeln!(f, "\n{}: {}", input.table, input.reads)?;
+            if !input.columns.is_empty() {
+                writeln!(f, "  sees   {}", input.columns.join(", "))?;
+            }
             writeln!(f, "  hash   {}", compared(input.recorded.as_deref(), &input.today))?;
             let left = input.partitions.len().saturating_sub(LISTED);
             if left > 0 {

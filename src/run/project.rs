@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 use std::sync::Arc;
 
-use anyhow::{Context as _, Error, Result, anyhow};
+use anyhow::{Context as _, Error, Result, anyhow, bail};
 use datafusion::common::runtime::SpawnedTask;
 use futures::{StreamExt, TryStreamExt};
 use serde::{Deserialize, Serialize};
@@ -65,6 +65,9 @@ pub struct Project {
 pub struct SlotRecord {
     /// The version of its content, 16 hexadecimal digits.
     pub version: String,
+    /// The versions of the table's columns, in their order, each like that; only where some model reads the table.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub columns: String,
     /// Its rows.
     pub rows: u64,
     /// Its rows in the version before; 0 when there was none.
@@ -219,7 +222,7 @@ impl Project {
         }
         for (seed, version) in &self.seed_versions {
             let slot = SlotState { version: *version, rows: 1, ..SlotState::default() };
-            states.set(seed.clone(), TableState { slots: [(None, slot)].into(), ..TableState::default() });
+            states.set(seed.clone(), TableState { slots: [(None, slot.into())].into(), ..TableState::default() });
         }
         drop(tables);
         self.note_first_days(&mut states);
@@ -231,8 +234,7 @@ impl Project {
     /// # Errors
     /// When the lake cannot be read.
     pub async fn recorded_of(&self, name: &str) -> Result<TableState> {
-        let records = self.lake.records(name).await?;
-        Ok(table_state(&records).with_context(|| format!("records of {name}"))?.unwrap_or_default())
+        Ok(read_records(&self.lake, name).await?.0.unwrap_or_default())
     }
 
     /// Makes the first loaded days an input that partitions are compared by, as a table of one row.
@@ -240,8 +242,10 @@ impl Project {
         let days: Vec<Option<BizDate>> = ["logs", "orders"].map(|kind| self.first_day(kind, states)).into();
         let version = xxh3_64(format!("{days:?}").as_bytes());
         let slot = SlotState { version, rows: 1, ..SlotState::default() };
-        states
-            .set(crate::model::FIRST_LOADED_DAY, TableState { slots: [(None, slot)].into(), ..TableState::default() });
+        states.set(
+            crate::model::FIRST_LOADED_DAY,
+            TableState { slots: [(None, slot.into())].into(), ..TableState::default() },
+        );
     }
 
     /// The first loaded day of the `logs`, of the `orders`, or the earlier of `both`; not before the configured start.
@@ -327,25 +331,27 @@ pub fn model_domain(meaning: u64) -> String {
 
 /// What is recorded of a table: what is in it, and of a source's when the last of it arrived.
 async fn read_records(lake: &Lake, name: &str) -> Result<(Option<TableState>, Option<BizDate>)> {
-    let records = lake.records(name).await?;
+    let (records, columns) = lake.records_and_columns(name).await?;
     let about = || format!("records of {name}");
     let source = records.get("strata.source").map(|text| serde_json::from_str::<SourceRecord>(text)).transpose();
     let arrival = source.with_context(about)?.and_then(|source| source.last_arrival);
-    Ok((table_state(&records).with_context(about)?, arrival))
+    Ok((table_state(&records, columns).with_context(about)?, arrival))
 }
 
-/// What a table's records say of it; nothing when there are none of partitions.
+/// What a table's records say of it, given the names of its columns in their order; nothing when there are none of partitions.
 ///
 /// # Errors
 /// When one is not what this program writes.
-pub fn table_state(records: &BTreeMap<String, String>) -> Result<Option<TableState>> {
+pub fn table_state(records: &BTreeMap<String, String>, columns: Vec<String>) -> Result<Option<TableState>> {
     let mut state = TableState::default();
     for (domain, text) in records {
         if let Some(slot) = slot_of(domain)? {
             let record: SlotRecord = serde_json::from_str(text)?;
             let version = u64::from_str_radix(&record.version, 16)?;
+            let columns = read_hashes(&record.columns)?;
             let SlotRecord { rows, rows_before, run, confirmed, fingerprint, .. } = record;
-            state.slots.insert(slot, SlotState { version, rows, rows_before, fingerprint, run, confirmed });
+            let partition = SlotState { version, columns, rows, rows_before, fingerprint, run, confirmed };
+            state.slots.insert(slot, partition.into());
         } else if let Some(meaning) = domain.strip_prefix(MODEL) {
             state.forms.insert(u64::from_str_radix(meaning, 16)?, Arc::new(serde_json::from_str(text)?));
         } else if domain == WHOLE {
@@ -354,7 +360,17 @@ pub fn table_state(records: &BTreeMap<String, String>) -> Result<Option<TableSta
             state.run = record.run;
         }
     }
+    // Names of columns that have no versions would only have to be looked through.
+    if state.slots.values().any(|slot| !slot.columns.is_empty()) {
+        state.columns = columns;
+    }
     Ok((!state.slots.is_empty() || state.whole.is_some()).then_some(state))
+}
+
+/// Hashes in a row, 16 hexadecimal digits each.
+fn read_hashes(text: &str) -> Result<Vec<u64>> {
+    let (hashes, []) = text.as_bytes().as_chunks::<16>() else { bail!("`{text}` is no row of hashes") };
+    hashes.iter().map(|digits| Ok(u64::from_str_radix(std::str::from_utf8(digits)?, 16)?)).collect()
 }
 
 fn starts(config: &Config) -> Vec<SourceStart> {

@@ -13,7 +13,7 @@ use super::project::{Project, SlotRecord, WHOLE, WholeRecord, model_domain, slot
 use super::report::{ModelReport, ModelResult};
 use crate::check::{Check, Rule, Severity};
 use crate::date::Slot;
-use crate::engine::{Calendar, Engine, Template};
+use crate::engine::{Calendar, Engine, Sees, Template};
 use crate::lake::{FileRef, Table};
 use crate::model::{CheckKind, Layer, Model, Read, Span};
 use crate::plan::{Fingerprint, Reason, SlotState, States, TableState, fingerprint, stale};
@@ -103,6 +103,7 @@ pub async fn take(mut turn: Turn) -> Result<Built> {
     let (mut table, query) = turn.workshop.table_of(&recipe, &inputs, &calendar).await?;
     let query = Arc::new(query);
     turn.tables.insert(recipe.name.clone(), table.clone());
+    turn.tell_columns_apart(&table);
     let mut report = ModelReport::new(&recipe.name);
     if turn.model.uses_day {
         turn.build_days(&recipe, (&mut table, &query), &calendar, &mut report).await?;
@@ -110,7 +111,11 @@ pub async fn take(mut turn: Turn) -> Result<Built> {
         turn.build_whole(&recipe, (&mut table, &query), &calendar, &mut report).await?;
     }
     report.elapsed = since.elapsed();
-    let state = turn.states.get(&recipe.name).cloned().unwrap_or_default();
+    let state = match report.result {
+        // What is published is as it was, and not as it would have become.
+        ModelResult::ChecksFailed => turn.project.recorded_of(&recipe.name).await?,
+        _ => turn.states.get(&recipe.name).cloned().unwrap_or_default(),
+    };
     Ok(Built { table: Some(table), state, report })
 }
 
@@ -122,7 +127,9 @@ impl Turn {
             let Some(table) = self.tables.get(&read.table) else { continue };
             let spans = read.spans(slot, self.states.days(&read.table));
             let files = table.files().iter().filter(|f| everything || is_read(table, f, &spans)).cloned().collect();
-            inputs.push(Input { name: read.table.clone(), table: table.clone(), files });
+            let columns = read.columns.clone();
+            let sees: Option<Sees> = Some(Arc::new(move |column| columns.has(column)));
+            inputs.push(Input { name: read.table.clone(), table: table.clone(), files, sees });
         }
         inputs
     }
@@ -131,7 +138,20 @@ impl Turn {
     fn shapes(&self) -> Vec<Input> {
         let table = |read: &Read| Some((read.table.clone(), self.tables.get(&read.table)?.clone()));
         let tables = self.model.dependencies.iter().filter_map(table);
-        tables.map(|(name, table)| Input { name, table, files: Vec::new() }).collect()
+        tables.map(|(name, table)| Input { name, table, files: Vec::new(), sees: None }).collect()
+    }
+
+    /// Has the versions of columns told apart where some model may read a few of them.
+    fn tell_columns_apart(&mut self, table: &Table) {
+        let is_read = |model: &Model| model.dependencies.iter().any(|read| read.table == table.name());
+        let columns = match self.project.models.iter().any(is_read) {
+            true => table.schema().fields().iter().map(|field| field.name().clone()).collect(),
+            false => Vec::new(),
+        };
+        if self.states.get(table.name()).is_none_or(|state| state.columns != columns) {
+            let state = self.states.get(table.name()).cloned().unwrap_or_default();
+            self.states.set(table.name(), TableState { columns, ..state });
+        }
     }
 
     async fn build_days(
@@ -148,7 +168,7 @@ impl Turn {
             self.forced.extend(self.slots.iter().copied());
         }
         let mut batch = Batch { before, staged: Vec::new(), rows: 0 };
-        let mut slots = std::mem::take(&mut self.slots).into_iter();
+        let mut slots = self.perhaps_due().into_iter();
         let mut under_way: VecDeque<UnderWay> = VecDeque::new();
         let mut next = self.next_due(&mut slots);
         loop {
@@ -180,6 +200,18 @@ impl Turn {
         }
         self.settle(recipe, table, calendar, report, &mut batch).await?;
         Ok(())
+    }
+
+    /// The wanted partitions without those that are fresh; of a model that reads its own past all: whether a day is fresh
+    /// is known once the one before is built.
+    fn perhaps_due(&mut self) -> Vec<Slot> {
+        let mut slots = std::mem::take(&mut self.slots);
+        if !self.model.reads_itself() {
+            let due: BTreeSet<Slot> =
+                stale(&self.model, &slots, &self.states).into_iter().map(|(slot, _)| slot).collect();
+            slots.retain(|slot| due.contains(slot) || self.forced.contains(slot));
+        }
+        slots
     }
 
     /// The next of some partitions that is to be built, with what it is made from.
@@ -283,9 +315,9 @@ impl Turn {
         let gone: Vec<Slot> = before.slots.keys().filter(is_gone).copied().collect();
         let mut after =
             TableState { whole: Some(made_from.clone()), run: self.workshop.run.clone(), ..TableState::default() };
-        after.forms.clone_from(&before.forms);
+        (after.forms, after.columns) = (before.forms.clone(), before.columns.clone());
         for rows in &staged {
-            after.slots.insert(rows.slot, built_state(&before, rows, None, &self.workshop.run));
+            after.slots.insert(rows.slot, built_state(&before, rows, None, &self.workshop.run).into());
         }
         self.states.set(recipe.name.clone(), after);
         let whole = WholeRecord { run: self.workshop.run.clone(), fingerprint: made_from };
@@ -320,14 +352,19 @@ impl Turn {
             report.result = ModelResult::ChecksFailed;
             return Ok(false);
         }
+        if table.is_reshaped() && !table.partitioned() {
+            records.extend(self.forget_contents(&staged, &gone)?);
+        }
         records.extend(self.note_forms(&recipe.name)?);
         let now = self.states.get(&recipe.name).cloned().unwrap_or_default();
         let mut changed = Vec::new();
         for rows in staged {
             let state = now.slots.get(&rows.slot);
             report.note_built(rows.slot, rows.rows);
-            let unchanged = before.slots.get(&rows.slot).is_some_and(|old| old.version == rows.version);
-            let was_fresh_whole = unchanged && before.whole.is_some() && !self.model.uses_day;
+            let old = before.slots.get(&rows.slot);
+            let unchanged = old.is_some_and(|old| old.version == rows.version);
+            let is_recorded = unchanged && old.map(|old| &old.columns) == state.map(|state| &state.columns);
+            let was_fresh_whole = is_recorded && before.whole.is_some() && !self.model.uses_day;
             if let Some(state) = state.filter(|_| !was_fresh_whole) {
                 records.push((slot_domain(rows.slot), Some(serde_json::to_string(&record(state))?)));
             }
@@ -342,6 +379,21 @@ impl Turn {
         publish(table, changed, &gone, records, self.publisher()).await?;
         self.tables.insert(recipe.name.clone(), table.clone());
         Ok(true)
+    }
+
+    /// Notes of the partitions that stay that they are no longer what was made: they share files with those that come, and
+    /// are written anew with other columns. The records of that.
+    fn forget_contents(&mut self, staged: &[Staged], gone: &[Slot]) -> Result<Vec<(String, Option<String>)>> {
+        let name = &self.model.name;
+        let mut records = Vec::new();
+        for (slot, partition) in self.states.get(name).cloned().unwrap_or_default().slots {
+            if !gone.contains(&slot) && !staged.iter().any(|rows| rows.slot == slot) {
+                let unlike = SlotState { version: 0, columns: Vec::new(), fingerprint: None, ..(*partition).clone() };
+                records.push((slot_domain(slot), Some(serde_json::to_string(&record(&unlike))?)));
+                self.states.set_slot(name, slot, unlike);
+            }
+        }
+        Ok(records)
     }
 
     /// Notes what the model means, and forgets the meanings that no partition has any more; the records of that.
@@ -389,12 +441,14 @@ fn built_state(before: &TableState, rows: &Staged, made_from: Option<Fingerprint
         Some(same) => (same.run.clone(), same.rows_before, Some(run.to_owned())),
         None => (run.to_owned(), Some(old.map_or(0, |old| old.rows)), None),
     };
-    SlotState { version: rows.version, rows: rows.rows, rows_before, fingerprint: made_from, run, confirmed }
+    let columns = if before.columns.is_empty() { Vec::new() } else { rows.columns.clone() };
+    SlotState { version: rows.version, columns, rows: rows.rows, rows_before, fingerprint: made_from, run, confirmed }
 }
 
 fn record(state: &SlotState) -> SlotRecord {
     SlotRecord {
         version: format!("{:016x}", state.version),
+        columns: state.columns.iter().map(|version| format!("{version:016x}")).collect(),
         rows: state.rows,
         rows_before: state.rows_before,
         run: state.run.clone(),

@@ -277,7 +277,7 @@ async fn work(lake: &Lake, name: &str, Cut { before, runs }: Cut, run: &str) -> 
             .hint("they were vacuumed; nothing was changed. A later run may still be undone")
             .exit(Exit::Failed);
     }
-    let state = |records| table_state(records).with_context(|| format!("records of {name}"));
+    let state = |records| table_state(records, Vec::new()).with_context(|| format!("records of {name}"));
     let before = match &past {
         Some((_, records)) => state(records)?.unwrap_or_default(),
         None => TableState::default(),

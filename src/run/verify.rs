@@ -150,7 +150,7 @@ pub async fn verify(ctx: &Context, request: &VerifyRequest) -> Result<Verified> 
         let again = rebuilt.get(&name).and_then(|state| state.slots.get(&slot));
         verified.partitions += 1;
         let of = Partition { project: &project, workshop: &workshop, name: &name, slot };
-        let lines = of.compare(table, recorded, other.as_ref(), again).await;
+        let lines = of.compare(table, recorded, other.as_ref(), again.map(AsRef::as_ref)).await;
         if !lines.is_empty() {
             verified.unlike.push(Unlike { table: name, slot, lines });
         }
@@ -276,7 +276,7 @@ impl Partition<'_> {
             day => Span::days(day, day),
         };
         let files = table.files().iter().filter(|file| is_read(table, file, &[span])).cloned().collect();
-        Input { name: self.name.to_owned(), table: table.clone(), files }
+        Input { name: self.name.to_owned(), table: table.clone(), files, sees: None }
     }
 }
 

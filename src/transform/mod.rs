@@ -26,7 +26,7 @@ pub use trial::Named;
 
 use crate::check::{self, Check, RowChecks, Rule, Violation};
 use crate::date::{Slot, slot_words};
-use crate::engine::{Calendar, Engine, LakeScan, Seeds, Template, register_calendar};
+use crate::engine::{Calendar, Engine, LakeScan, Seeds, Sees, Template, register_calendar};
 use crate::lake::{FileRef, Lake, Table, TableSpec, stored_type};
 use stage::Stager;
 
@@ -61,6 +61,8 @@ pub struct Input {
     pub table: Table,
     /// The files of the partitions that are read.
     pub files: Vec<FileRef>,
+    /// The columns that the query may read; all where nothing is said.
+    pub sees: Option<Sees>,
 }
 
 /// What a query works with besides its inputs.
@@ -92,7 +94,7 @@ impl Workshop {
             session.register_table(name.as_str(), seed)?;
         }
         for input in inputs {
-            let scan = LakeScan::new(&input.table, &input.files, Vec::new())?;
+            let scan = LakeScan::new(&input.table, &input.files, Vec::new())?.seen(input.sees.clone());
             session.register_table(input.name.as_str(), Arc::new(scan))?;
         }
         Ok(session)

@@ -158,6 +158,7 @@ mod tests {
             slot,
             rows,
             version: 0,
+            columns: Vec::new(),
             batches,
             files: Vec::new(),
             file_schema: Arc::clone(schema),

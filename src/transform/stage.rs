@@ -36,6 +36,8 @@ pub struct Staged {
     pub rows: u64,
     /// The version of the content: equal rows have equal versions.
     pub version: u64,
+    /// The versions of its columns, in their order.
+    pub columns: Vec<u64>,
     /// Whether no two rows after one another share the grain.
     pub neighbours_differ: bool,
     /// Whether the checks of single rows held for all of them; otherwise they are to be asked for what violates them.
@@ -143,6 +145,7 @@ impl<'a> Stager<'a> {
             files: Vec::new(),
             rows: 0,
             version: 0,
+            columns: Vec::new(),
             neighbours_differ: true,
             rows_hold: self.checks.is_some(),
         });
@@ -203,7 +206,7 @@ impl<'a> Stager<'a> {
 
     fn finish(&mut self) {
         if let Some(mut staged) = self.current.take() {
-            staged.version = self.hasher.digest();
+            (staged.version, staged.columns) = (self.hasher.digest(), self.hasher.columns());
             self.done.push(staged);
         }
     }

@@ -1,4 +1,5 @@
-//! The version of a partition's content: one number that is equal for equal rows in the same order.
+//! The version of a partition's content: one number that is equal for equal rows in the same order; and one of each of its
+//! columns, for those who read some of them.
 //!
 //! It depends on the columns, their types and the rows, not on how the rows are cut into batches, nor on what a NULL's
 //! place happens to hold. Columns are hashed side by side, most of them as the bytes they are.
@@ -6,7 +7,7 @@
 use anyhow::Result;
 use arrow::array::{Array, ArrayRef, AsArray, RecordBatch};
 use arrow::buffer::{BooleanBuffer, Buffer};
-use arrow::datatypes::{DataType, SchemaRef};
+use arrow::datatypes::{DataType, Field, FieldRef, SchemaRef};
 use arrow::row::{RowConverter, SortField};
 use xxhash_rust::xxh3::Xxh3;
 
@@ -62,12 +63,20 @@ impl ContentHash {
         let mut hash = Xxh3::new();
         hash.update(&self.rows.to_le_bytes());
         for (field, column) in self.schema.fields().iter().zip(&self.columns) {
-            hash.update(format!("{}:{};", field.name(), field.data_type()).as_bytes());
-            for stream in [&column.nulls, &column.lengths, &column.values] {
-                hash.update(&stream.digest().to_le_bytes());
-            }
+            column.add_to(&mut hash, field);
         }
         hash.digest()
+    }
+
+    /// The versions of its columns, in their order: that of one is equal for equal values in equally many rows.
+    pub fn columns(&self) -> Vec<u64> {
+        let of = |(field, column): (&FieldRef, &ColumnHash)| {
+            let mut hash = Xxh3::new();
+            hash.update(&self.rows.to_le_bytes());
+            column.add_to(&mut hash, field);
+            hash.digest()
+        };
+        self.schema.fields().iter().zip(&self.columns).map(of).collect()
     }
 }
 
@@ -76,6 +85,14 @@ impl ColumnHash {
         let is_plain = kind.primitive_width().is_some() || matches!(kind, DataType::Utf8 | DataType::Boolean);
         let rows = (!is_plain).then(|| RowConverter::new(vec![SortField::new(kind.clone())])).transpose()?;
         Ok(Self { nulls: Xxh3::new(), lengths: Xxh3::new(), values: Xxh3::new(), rows, scratch: Vec::new() })
+    }
+
+    /// Adds what was taken in, with what the column is called and of which type it is.
+    fn add_to(&self, hash: &mut Xxh3, field: &Field) {
+        hash.update(format!("{}:{};", field.name(), field.data_type()).as_bytes());
+        for stream in [&self.nulls, &self.lengths, &self.values] {
+            hash.update(&stream.digest().to_le_bytes());
+        }
     }
 
     /// Takes in the values of a batch whose first row is the given one of the partition.
@@ -136,7 +153,7 @@ mod tests {
     use std::sync::Arc;
 
     use arrow::array::{Decimal128Array, Int64Array, StringArray, StructArray};
-    use arrow::datatypes::{Field, Schema};
+    use arrow::datatypes::Schema;
 
     use super::*;
 
@@ -186,6 +203,27 @@ mod tests {
         }
         let (empty, null) = (rows(vec![None], vec![Some("")]), rows(vec![None], vec![None]));
         assert_ne!(version(&[empty]), version(&[null]), "NULL is not the empty text");
+    }
+
+    #[test]
+    fn a_column_has_a_version_of_its_own() {
+        let columns = |batch: &RecordBatch| {
+            let mut hash = ContentHash::new(&batch.schema()).expect("a hash");
+            hash.update(batch).expect("rows");
+            hash.columns()
+        };
+        let base = columns(&rows(vec![Some(1), None], vec![Some("ab"), Some("c")]));
+        let alike = columns(&rows(vec![Some(1), None], vec![Some("ab"), Some("d")]));
+        assert_eq!((base[0], base[2]), (alike[0], alike[2]));
+        assert_ne!(base[1], alike[1]);
+        let longer = columns(&rows(vec![Some(1), None, None], vec![Some("ab"), Some("c"), None]));
+        assert!(base.iter().zip(&longer).all(|(one, other)| one != other), "a row more is a row more in each");
+        let named = ["x", "t", "m"].into_iter();
+        let batch = rows(vec![Some(1), None], vec![Some("ab"), Some("c")]);
+        let renamed = named.zip(batch.columns()).map(|(name, column)| (name, ArrayRef::clone(column), true));
+        let renamed = columns(&RecordBatch::try_from_iter_with_nullable(renamed).expect("a batch"));
+        assert_ne!(base[0], renamed[0]);
+        assert_eq!(base[1..], renamed[1..]);
     }
 
     #[test]

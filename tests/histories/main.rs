@@ -44,13 +44,19 @@ const REAL: [&str; 6] = [
 ];
 
 /// Edits of models: file, text, and what takes its place.
-const EDITS: [(&str, &str, &str); 5] = [
+const EDITS: [(&str, &str, &str); 7] = [
     ("dwd/dwd_order", "'unknown'", "'odd'"),
     ("dws/dws_visitor_day", "where act = 1", "where act = 3"),
     ("dws/dws_week", "interval '2 days'", "interval '1 day'"),
     ("app/app_gmv", "sum(case", "1 + sum(case"),
     ("app/app_active", "interval '1 day'", "interval '2 days'"),
+    // A column goes, which others keep in the same files; and one is looked at that was not.
+    ("app/app_active", ACTIVE_BEFORE, " -- active, and alone"),
+    ("dws/dws_week", "count(*) as days", "sum(least(events, 1)) as days"),
 ];
+
+const ACTIVE_BEFORE: &str = ", -- active in three days
+    count(*) filter (where dt < $dt) as before -- the same of the day before";
 
 /// What steps do, with how often of a hundred.
 const VERBS: [(&str, u64); 20] = [

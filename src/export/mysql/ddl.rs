@@ -1,11 +1,12 @@
 //! The shape of tables in a MySQL target: the statements that create one and that migrate one. Pure.
 //!
-//! Columns are appended and widened, never dropped and never narrowed. A table that is missing, or whose key changed, is
+//! Columns are appended and widened, never dropped and never narrowed. The days of a table have an index where its key does
+//! not begin with them: an export replaces days, and who reads asks for days. A table that is missing, or whose key changed, is
 //! created under a name that no reader knows, filled there, and renamed once it is complete. With another key our columns get
 //! the lake's types again; columns and indexes that others added stay (what they wrote into them goes with the rows), and so
 //! do columns of the old key that the model has no more, as columns that may be NULL.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use anyhow::{Result, anyhow};
 use arrow::datatypes::Field;
@@ -26,6 +27,9 @@ const NAME_CHARS: usize = 64;
 pub const STAGED: &str = "strata_new_";
 /// See [`STAGED`].
 pub const REPLACED: &str = "strata_old_";
+
+/// The index by which the rows of a day are found where the key does not begin with it.
+const DAY_INDEX: &str = "strata_dt";
 
 /// A table as it should be.
 #[derive(Clone, Debug)]
@@ -58,6 +62,8 @@ pub struct Present {
     pub columns: Vec<PresentColumn>,
     /// The columns of its primary key, in order.
     pub key: Vec<String>,
+    /// The columns with which an index begins, the key's included.
+    pub indexed: BTreeSet<String>,
     /// Its storage engine; a view has none.
     pub engine: String,
     /// Its comment.
@@ -101,8 +107,8 @@ impl PresentColumn {
 pub enum Migration {
     /// Nothing.
     None,
-    /// Change what it is called or means: no row is looked at.
-    Comment(String),
+    /// Change what no row depends on: what it is called or means, how a day is found.
+    Remark(String),
     /// Append or widen columns.
     Alter(String),
     /// Create it, under a name that no reader knows.
@@ -156,6 +162,7 @@ impl Wanted {
         let mut lines: Vec<String> =
             self.columns.iter().map(|column| self.definition(column, &column.kind, collation)).collect();
         lines.extend(self.primary_key());
+        lines.extend(self.day_index(None));
         format!(
             "create table {} (\n    {}\n) engine=InnoDB default charset=utf8mb4 collate={collation} comment={}",
             quoted(name),
@@ -180,7 +187,9 @@ impl Wanted {
         let lost = present.key.iter().filter(|name| !is_ours(name)).filter_map(|name| present.column(name));
         // Nothing is written there any more, and what is NOT NULL would have to be.
         clauses.extend(lost.map(PresentColumn::nullable));
-        clauses.extend(self.primary_key().map(|key| format!("add {key}")));
+        clauses.extend(
+            self.primary_key().into_iter().chain(self.day_index(Some(present))).map(|key| format!("add {key}")),
+        );
         clauses.push(format!("comment={}", literal(&self.comment)));
         clauses.join(", ")
     }
@@ -188,6 +197,14 @@ impl Wanted {
     fn primary_key(&self) -> Option<String> {
         let columns = self.key.iter().map(|column| quoted(column)).collect::<Vec<_>>().join(", ");
         (!columns.is_empty()).then(|| format!("primary key ({columns})"))
+    }
+
+    /// The index of its days, where it has days that neither its key nor an index that is there begins with.
+    fn day_index(&self, present: Option<&Present>) -> Option<String> {
+        let has_day = self.columns.iter().any(|column| column.name == "dt");
+        let is_there = present.is_some_and(|present| present.indexed.contains("dt"));
+        let begins_with_it = self.key.first().is_some_and(|column| column == "dt");
+        (has_day && !begins_with_it && !is_there).then(|| format!("key {} ({})", quoted(DAY_INDEX), quoted("dt")))
     }
 
     fn definition(&self, column: &WantedColumn, kind: &Type, collation: &str) -> String {
@@ -232,6 +249,7 @@ impl Wanted {
                 remarks.push(modified());
             }
         }
+        remarks.extend(self.day_index(Some(present)).map(|index| format!("add {index}")));
         if present.comment != self.comment {
             remarks.push(format!("comment={}", literal(&self.comment)));
         }
@@ -240,7 +258,7 @@ impl Wanted {
         let statement = format!("alter table {} {}", quoted(name), clauses.join(", "));
         Ok(match (is_same, clauses.is_empty()) {
             (true, true) => Migration::None,
-            (true, false) => Migration::Comment(statement),
+            (true, false) => Migration::Remark(statement),
             (false, _) => Migration::Alter(statement),
         })
     }
@@ -315,7 +333,13 @@ mod tests {
             collation: if column.kind.is_text() { BINARY.to_owned() } else { String::new() },
             comment: column.comment.clone(),
         });
-        Present { columns: columns.collect(), key: wanted.key, engine: "InnoDB".to_owned(), comment: wanted.comment }
+        Present {
+            columns: columns.collect(),
+            indexed: wanted.key.iter().cloned().collect(),
+            key: wanted.key,
+            engine: "InnoDB".to_owned(),
+            comment: wanted.comment,
+        }
     }
 
     #[test]
@@ -350,7 +374,7 @@ mod tests {
         );
         assert_eq!(
             migration(|p| p.comment = "Old.".to_owned()),
-            Migration::Comment("alter table `app_x` comment='A row.'".to_owned())
+            Migration::Remark("alter table `app_x` comment='A row.'".to_owned())
         );
         let rekey = "drop primary key, modify column `dt` date not null comment 'the day' first, add column `name` \
                      varchar(255) character set utf8mb4 collate utf8mb4_nopad_bin null comment 'it''s a name' after `dt`, \
@@ -371,6 +395,18 @@ mod tests {
         let nullable =
             "modify column `page` char(9) collate utf8mb4_nopad_bin null comment 'it''s a name', add primary key";
         assert!(changes.contains(nullable), "{changes}");
+    }
+
+    #[test]
+    fn the_rows_of_a_day_are_found_by_an_index_where_the_key_begins_otherwise() {
+        let by_name = Wanted { key: vec!["name".to_owned(), "dt".to_owned()], ..wanted() };
+        let created = by_name.create("app_x", BINARY);
+        assert!(created.contains("primary key (`name`, `dt`),\n    key `strata_dt` (`dt`)\n)"), "{created}");
+        let mut there = Present { key: by_name.key.clone(), indexed: ["name".to_owned()].into(), ..present() };
+        let migrated = by_name.migration(Some(&there), BINARY).expect("a migration");
+        assert_eq!(migrated, Migration::Remark("alter table `app_x` add key `strata_dt` (`dt`)".to_owned()));
+        there.indexed.insert("dt".to_owned());
+        assert_eq!(by_name.migration(Some(&there), BINARY).expect("a migration"), Migration::None);
     }
 
     #[test]

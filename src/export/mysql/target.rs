@@ -225,12 +225,16 @@ pub async fn present(session: &mut Session, names: &[String]) -> Result<BTreeMap
         }
     }
     let keys = format!(
-        "select table_name, column_name from information_schema.statistics where {here} and index_name = 'PRIMARY' \
-         order by table_name, seq_in_index"
+        "select table_name, column_name, index_name = 'PRIMARY', seq_in_index from information_schema.statistics where {here} \
+         order by table_name, index_name, seq_in_index"
     );
     for row in session.texts(keys).await? {
-        let [table, column] = cells(row);
-        if let Some(table) = present.get_mut(&table) {
+        let [table, column, is_key, place] = cells(row);
+        let Some(table) = present.get_mut(&table) else { continue };
+        if place == "1" {
+            table.indexed.insert(column.clone());
+        }
+        if is_key == "1" {
             table.key.push(column);
         }
     }

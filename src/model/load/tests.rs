@@ -129,6 +129,8 @@ fn a_check_is_a_condition_on_columns_or_a_query() {
         ("select a from t; drop table t", "found 2 statements"),
         ("random() > a", "`random` does not give"),
         ("select a from t where dt = latest_snapshot()", "3:38: expected latest_snapshot('<table>'"),
+        ("dt >= first_loaded_day('logs')", "a check of a row cannot ask which days are loaded"),
+        ("select a from t -- why\n--          where dt = $dt", "3:27: a check has no comment in it"),
     ] {
         let message = wrong(&format!("-- check: {check}\n-- grain: a"), "select a from t");
         assert!(message.contains(part), "{check}: {message}");

@@ -14,8 +14,10 @@ fn read(sql: &str) -> String {
         "seed_x" => HasDt::Maybe,
         _ => HasDt::Yes,
     };
-    match ranges(query, &catalog) {
-        Ok(ranges) => ranges.iter().map(|(t, r)| format!("{t}: {}", words(r))).collect::<Vec<_>>().join("; "),
+    match reads(query, &catalog) {
+        Ok(Reads { ranges, .. }) => {
+            ranges.iter().map(|(t, r)| format!("{t}: {}", words(r))).collect::<Vec<_>>().join("; ")
+        }
         Err(name) => format!("cannot follow {name}"),
     }
 }
@@ -23,6 +25,45 @@ fn read(sql: &str) -> String {
 fn check(cases: &[(&str, &str)]) {
     for (sql, expected) in cases {
         assert_eq!(read(sql), *expected, "{sql}");
+    }
+}
+
+/// The tables of which columns are read that are not named.
+fn starred(sql: &str) -> Vec<String> {
+    let statements = parse_statements(sql).unwrap_or_else(|e| panic!("{sql}: {e:?}"));
+    let Some(Statement::Query(query)) = statements.first() else { panic!("a query") };
+    reads(query, &|_| HasDt::Yes).unwrap_or_else(|name| panic!("{sql}: {name}")).starred.into_iter().collect()
+}
+
+#[test]
+fn columns_that_are_not_named_are_read_through_a_star() {
+    for (sql, expected) in [
+        ("select a, b from t", &[][..]),
+        ("select count(*) as n from t", &[]),
+        ("select a from t where exists (select 1 from u where u.k = t.k)", &[]),
+        ("with x as (select a from t) select * from x", &[]),
+        ("select * from (select a from t) as x join (select b from u) as y on x.a = y.b", &[]),
+        ("select * from t", &["t"]),
+        ("select t.*, u.a from t join u on t.k = u.k", &["t", "u"]),
+        ("with x as (select * from t) select a from x", &["t"]),
+        ("select a from t where k in (select * from u)", &["u"]),
+        ("from t", &["t"]),
+        ("select a from t union all select * from u", &["u"]),
+        ("select a from t as x (a, b)", &["t"]),
+        ("select a from (t join u on t.k = u.k) as x (a, b)", &["t", "u"]),
+        ("select count(*) as n from (select distinct * from (t join u on t.k = u.k) as y)", &["t", "u"]),
+        ("with x (p, q) as (select * from (t join u on t.k = u.k) as y) select p from x", &["t", "u"]),
+        ("select v.a from (t join u on t.k = u.k) as y natural join v", &["t", "u", "v"]),
+        ("select p from ((t join u on t.k = u.k) as y) as x (p, q)", &["t", "u"]),
+        ("select y.\"a:1\" from (t join u on t.k = u.k) as y", &["t", "u"]),
+        ("with recursive t as (select distinct * from t) select count(*) as n from t, (select a from t) as u", &["t"]),
+        ("select a from t natural join u", &["t", "u"]),
+        ("select a from t join u using (k)", &[]),
+        ("select count(distinct *) as n from t", &["t"]),
+        ("select count(t.*) as n from t", &["t"]),
+        ("select hash(*) as n from t, u", &["t", "u"]),
+    ] {
+        assert_eq!(starred(sql), expected, "{sql}");
     }
 }
 

@@ -56,7 +56,8 @@ impl Desk {
                 continue;
             };
             // Rows and records of one version.
-            if let Some(state) = table_state(&project.lake.records_at(&name, table.version()).await?)? {
+            let names = table.schema().fields().iter().map(|field| field.name().clone()).collect();
+            if let Some(state) = table_state(&project.lake.records_at(&name, table.version()).await?, names)? {
                 states.set(name.clone(), state);
             }
             columns.insert(name.clone(), named(table.schema()));

@@ -191,7 +191,9 @@ async fn cell(desk: &Desk, model: &Model, request: &WhyRequest, account: &mut Ac
     let days = if model.is_partitioned() { slot_words(slot) } else { String::new() };
     let told =
         Told { rows: Some(1), says: format!("{} = {value}{comment}; row {key}", request.column), ..Told::default() };
-    account.told.push(Told { part: Part::Number, table: model.name.clone(), days, ..told }.made(state));
+    account
+        .told
+        .push(Told { part: Part::Number, table: model.name.clone(), days, ..told }.made(state.map(AsRef::as_ref)));
     alike(&desk.ask(&format!("select {list} from {}{filter}", model.name), None).await?)
 }
 

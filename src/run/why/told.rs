@@ -117,7 +117,7 @@ impl Account {
             let partitions = slots.iter().filter_map(|slot| state.slots.get(slot));
             let rows = partitions.clone().map(|partition| partition.rows).sum();
             let told = Told { days: days(&slots), rows: Some(rows), ..line(Part::Partition) };
-            let mut told = told.made(partitions.clone().next());
+            let mut told = told.made(partitions.clone().next().map(AsRef::as_ref));
             told.says = "read".to_owned();
             if slots.len() > 1 {
                 told.version = None;
