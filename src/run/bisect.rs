@@ -12,7 +12,8 @@ use datafusion::prelude::{ident, lit};
 
 use super::cells::text;
 use super::moments::began_ms;
-use super::project::{Context, Project, SlotRecord, WHOLE, WholeRecord, slot_of, table_state};
+use super::project::{Context, Project};
+use super::records::{SlotRecord, WHOLE, WholeRecord, slot_of, table_state};
 use crate::date::{BizDate, Slot};
 use crate::engine::LakeScan;
 use crate::error::{Advice, Exit, nearest};

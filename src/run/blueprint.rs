@@ -8,8 +8,8 @@ use arrow::array::RecordBatch;
 use arrow::datatypes::SchemaRef;
 
 use super::project::{Context, Project};
+use super::recipe::recipe;
 use super::sql_error::Names;
-use super::turn::recipe;
 use crate::date::{BizDate, Slot};
 use crate::engine::{Calendar, memory_table};
 use crate::error::{Advice, Exit, render};

@@ -12,9 +12,10 @@ use tokio::task::{Id, JoinSet};
 
 use super::meter::Meter;
 use super::project::{Context, Project};
+use super::recipe::recipe;
 use super::report::{ModelReport, ModelResult};
 use super::sql_error::Names;
-use super::turn::{Built, Turn, recipe, take};
+use super::turn::{Built, Turn, take};
 use crate::check::{Severity, Violation};
 use crate::date::Slot;
 use crate::lake::Table;

@@ -11,7 +11,8 @@ use futures::{StreamExt, TryStreamExt};
 
 use super::cells::{Change, Differing, compare};
 use super::moments::run_meant;
-use super::project::{Context, Project, table_state};
+use super::project::{Context, Project};
+use super::records::table_state;
 use super::undo::changed;
 use crate::date::Slot;
 use crate::engine::{LakeScan, memory_table, query_stream};

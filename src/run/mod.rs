@@ -26,6 +26,8 @@ mod outlook;
 mod past;
 mod project;
 mod query;
+mod recipe;
+mod records;
 mod replay;
 mod report;
 mod scratch;

@@ -9,13 +9,15 @@ use datafusion::common::runtime::SpawnedTask;
 use tokio::sync::Semaphore;
 
 use super::meter::Meter;
-use super::project::{Project, SlotRecord, WHOLE, WholeRecord, model_domain, slot_domain};
+use super::project::Project;
+use super::recipe::recipe;
+use super::records::{SlotRecord, WHOLE, WholeRecord, model_domain, slot_domain};
 use super::report::{ModelReport, ModelResult};
-use crate::check::{Check, Rule, Severity};
+use crate::check::Severity;
 use crate::date::Slot;
 use crate::engine::{Calendar, Engine, Sees, Template};
 use crate::lake::{FileRef, Table};
-use crate::model::{CheckKind, Layer, Model, Read, Span};
+use crate::model::{Model, Read, Span};
 use crate::plan::{Fingerprint, Reason, SlotState, States, TableState, fingerprint, stale};
 use crate::transform::{Input, Publisher, Recipe, Staged, Workshop, publish};
 
@@ -366,7 +368,7 @@ impl Turn {
             let is_recorded = unchanged && old.map(|old| &old.columns) == state.map(|state| &state.columns);
             let was_fresh_whole = is_recorded && before.whole.is_some() && !self.model.uses_day;
             if let Some(state) = state.filter(|_| !was_fresh_whole) {
-                records.push((slot_domain(rows.slot), Some(serde_json::to_string(&record(state))?)));
+                records.push((slot_domain(rows.slot), Some(serde_json::to_string(&SlotRecord::from(state.as_ref()))?)));
             }
             if unchanged {
                 table.discard(&rows.files).await;
@@ -389,7 +391,7 @@ impl Turn {
         for (slot, partition) in self.states.get(name).cloned().unwrap_or_default().slots {
             if !gone.contains(&slot) && !staged.iter().any(|rows| rows.slot == slot) {
                 let unlike = SlotState { version: 0, columns: Vec::new(), fingerprint: None, ..(*partition).clone() };
-                records.push((slot_domain(slot), Some(serde_json::to_string(&record(&unlike))?)));
+                records.push((slot_domain(slot), Some(serde_json::to_string(&SlotRecord::from(&unlike))?)));
                 self.states.set_slot(name, slot, unlike);
             }
         }
@@ -443,56 +445,4 @@ fn built_state(before: &TableState, rows: &Staged, made_from: Option<Fingerprint
     };
     let columns = if before.columns.is_empty() { Vec::new() } else { rows.columns.clone() };
     SlotState { version: rows.version, columns, rows: rows.rows, rows_before, fingerprint: made_from, run, confirmed }
-}
-
-fn record(state: &SlotState) -> SlotRecord {
-    SlotRecord {
-        version: format!("{:016x}", state.version),
-        columns: state.columns.iter().map(|version| format!("{version:016x}")).collect(),
-        rows: state.rows,
-        rows_before: state.rows_before,
-        run: state.run.clone(),
-        confirmed: state.confirmed.clone(),
-        fingerprint: state.fingerprint.clone(),
-    }
-}
-
-/// What the transform needs to know of a model.
-pub fn recipe(model: &Model) -> Recipe {
-    let grain = Rule::Unique(model.grain.clone());
-    let mut checks = vec![Check { rule: grain, severity: Severity::Fail, origin: model.path.clone() }];
-    checks.extend(model.checks.iter().map(|check| Check {
-        rule: match check.kind {
-            CheckKind::Row => Rule::Row(check.text.clone()),
-            CheckKind::Query(_) => Rule::Query(check.text.clone()),
-        },
-        severity: match check.severity {
-            crate::model::Severity::Fail => Severity::Fail,
-            crate::model::Severity::Warn => Severity::Warn,
-        },
-        origin: format!("{}:{}", model.path, check.line),
-    }));
-    // What is exported has the grain as its primary key, which holds no NULL; rows of no day stay in the lake.
-    let keyed = model.grain.iter().filter(|column| *column != "dt" && !model.export.is_empty());
-    checks.extend(keyed.map(|column| Check {
-        rule: Rule::Row(match model.covers_no_day() {
-            true => format!("dt is null or {column} is not null"),
-            false => format!("{column} is not null"),
-        }),
-        severity: Severity::Fail,
-        origin: format!("{}, the grain of an export", model.path),
-    }));
-    let comments = model.columns.iter().filter_map(|c| Some((c.name.clone(), c.comment.clone()?)));
-    Recipe {
-        name: model.name.clone(),
-        description: model.description.clone(),
-        sql: model.sql.clone(),
-        grain: model.grain.clone(),
-        checks,
-        comments: comments.collect(),
-        by_day: model.uses_day,
-        // A table that reads itself replaces whole days while it is read: each has its own files.
-        partitioned: model.layer != Layer::App || model.reads_itself(),
-        own_past: model.reads_itself(),
-    }
 }

@@ -15,7 +15,8 @@ use serde::Serialize;
 
 use super::exports::{Exports, Forced};
 use super::moments::run_of_lake;
-use super::project::{Context, Project, table_state};
+use super::project::{Context, Project};
+use super::records::table_state;
 use super::report::RunReport;
 use super::{RunRequest, new_report, under_lock};
 use crate::date::Slot;

@@ -16,7 +16,8 @@ use crate::ingest::rejects::REJECT_TABLE;
 use crate::model::{Model, upstream};
 use crate::plan::States;
 use crate::run::blueprint::schemas;
-use crate::run::project::{Context, Project, table_state};
+use crate::run::project::{Context, Project};
+use crate::run::records::table_state;
 
 /// What ingest records with a row of where it came from.
 const PLACE: [&str; 6] = ["dt", "arrival_dt", "file", "byte_offset", "element", "row_number"];
