@@ -117,12 +117,15 @@ fn walk(folder: &Folder, zone: Zone, files: &mut Vec<InputFile>) -> Result<()> {
         );
     }
     for entry in fs::read_dir(&folder.path).with_context(context)? {
-        let name = entry.with_context(context)?.file_name();
+        let entry = entry.with_context(context)?;
+        let name = entry.file_name();
         if name.as_bytes().starts_with(b".") || name.as_bytes().starts_with(b"_") {
             continue;
         }
         let path = folder.path.join(&name);
-        let meta = match fs::metadata(&path) {
+        // Asked of the open folder, which is half the work of looking the whole path up.
+        let of_entry = entry.metadata().and_then(|meta| if meta.is_symlink() { fs::metadata(&path) } else { Ok(meta) });
+        let meta = match of_entry {
             Ok(meta) => meta,
             Err(e) if e.kind() == io::ErrorKind::NotFound => continue,
             Err(e) => return Err(e).with_context(|| format!("inspect `{}`", path.display())),
