@@ -12,11 +12,12 @@ import build
 import day
 import idle
 import ingest
+import late
 import mysql
 import report
 from measure import ROOT, Part, say
 
-PARTS = {"ingest": ingest, "day": day, "backfill": backfill, "idle": idle, "mysql": mysql, "build": build}
+PARTS = {"ingest": ingest, "day": day, "backfill": backfill, "idle": idle, "late": late, "mysql": mysql, "build": build}
 
 # name: (small, full, what it is). A variable of the environment of the same name overrides it.
 SIZES = {
@@ -36,6 +37,8 @@ SIZES = {
     "IDLE_SHORT": (4, 30, "days of the younger lake"),
     "IDLE_LONG": (8, 365, "days of the older lake"),
     "IDLE_EVENTS": (300, 1_000, "events of each day"),
+    "LATE_EVENTS": (300, 100_000, "events of each of 31 days"),
+    "LATE_EVENTS_LARGE": (1_000, 1_000_000, "the same of a larger shop"),
     "MYSQL_ITEMS": (100_000, 5_000_000, "rows to extract"),
     "MYSQL_ROWS": (50_000, 1_000_000, "rows to export"),
 }

@@ -2,21 +2,13 @@
 against an early one."""
 
 import datetime
-import json
 import re
 import shutil
 
+import late
 from measure import arrive, emptied
 
 FIRST = datetime.date(2025, 1, 1)
-LATE_DAYS = 20
-
-
-def an_event(folder):
-    """A flat line of a day's plain logs, as it was sent."""
-    lines = (line for log in sorted(folder.glob("*.log")) for line in log.read_text("utf-8-sig").splitlines())
-    events = (json.loads(line) for line in lines if line.startswith("{") and line.endswith("}"))
-    return next(event for event in events if event.get("xaid") and "acttime" in event)
 
 
 def run(part):
@@ -45,16 +37,7 @@ def run(part):
         ready, source, last = lakes[old]
         for command in ("run", "plan"):
             part.measured("nothing to do", f"strata {command}", part.strata_in(ready, source, command, "--to", last))
-    ready, source, last = lakes[old]
-    late = last - datetime.timedelta(days=LATE_DAYS)
-    event = an_event(shop / f"user_action/{late}")
-    span = ("--from", late, "--to", last)
-    for round in part.rounds():
-        (source / f"user_action/{last}/late-{round}.log").write_text(json.dumps(event | {"loading_time": 90_000 + round}) + "\n")
-        said = part.measured("late event", "strata run, late event", part.strata_in(ready, source, "run", "--to", last))
-        part.note(f"The late event: {re.findall('[0-9,]+ models?, [0-9,]+ partitions?', said)[-1]}.")
-        again = part.strata_in(ready, source, "build", *span, "--force")
-        part.measured("late event", "strata build, its 21 days in full", again)
+    late.measure(part, "late event", shop, lakes[old])
     for age, (ready, source, last) in lakes.items():
         arrive(shop, source, last + datetime.timedelta(days=1), last + datetime.timedelta(days=1))
     for _ in part.rounds():
