@@ -1,8 +1,5 @@
 //! Parquet files of the lake: how rows become bytes, and what is known of them.
 
-use std::sync::{Mutex, PoisonError};
-use std::thread;
-
 use anyhow::{Context, Result};
 use arrow::array::{Array, ArrayRef, AsArray, RecordBatch, new_null_array};
 use arrow::compute::{cast, max, min};
@@ -11,7 +8,7 @@ use bytes::Bytes;
 use object_store::path::Path;
 use object_store::{ObjectStore, ObjectStoreExt};
 use parquet::arrow::arrow_reader::{ArrowReaderOptions, ParquetRecordBatchReaderBuilder};
-use parquet::arrow::arrow_writer::{ArrowColumnChunk, ArrowColumnWriter, ArrowWriterOptions, compute_leaves};
+use parquet::arrow::arrow_writer::ArrowWriterOptions;
 use parquet::arrow::{ArrowWriter, ProjectionMask};
 use parquet::basic::{Compression, ZstdLevel};
 use parquet::file::properties::{EnabledStatistics, WriterProperties};
@@ -27,9 +24,6 @@ const ROW_GROUP_ROWS: usize = 256 * 1024;
 /// Fewer rows than these are compressed by Snappy: to make a zstd decompressor for each column takes a reader longer than
 /// to read them.
 const FEW_ROWS: u64 = 8 * 1024;
-
-/// Fewer rows than these are encoded before other threads have begun.
-const MANY_ROWS: u64 = 32 * 1024;
 
 /// A Parquet file in memory, with what the Delta log says of it.
 pub struct EncodedFile {
@@ -49,14 +43,6 @@ pub struct EncodedFile {
 /// # Errors
 /// When the batches differ in schema, or hold a type that Parquet lacks.
 pub fn encode_parquet(schema: &SchemaRef, batches: &[RecordBatch]) -> Result<EncodedFile> {
-    encode_parquet_on(1, schema, batches)
-}
-
-/// The same file, of many rows encoded by so many threads: for who has nothing else to do meanwhile.
-///
-/// # Errors
-/// As of [`encode_parquet`].
-pub fn encode_parquet_on(threads: usize, schema: &SchemaRef, batches: &[RecordBatch]) -> Result<EncodedFile> {
     let rows = batches.iter().map(|b| b.num_rows() as u64).sum();
     let zstd = Compression::ZSTD(ZstdLevel::try_new(1).context("zstd level")?);
     let mut properties = WriterProperties::builder()
@@ -80,83 +66,11 @@ pub fn encode_parquet_on(threads: usize, schema: &SchemaRef, batches: &[RecordBa
     // Without Arrow's own schema in the footer a dictionary column reads back as what it means: strings.
     let options = ArrowWriterOptions::new().with_properties(properties).with_skip_arrow_metadata(true);
     let mut writer = ArrowWriter::try_new_with_options(Vec::new(), schema.clone(), options)?;
-    let bytes = if threads > 1 && rows >= MANY_ROWS && !schema.fields().iter().any(|f| f.data_type().is_nested()) {
-        side_by_side(threads, writer, schema, batches)?
-    } else {
-        for batch in batches {
-            writer.write(batch)?;
-        }
-        writer.into_inner()?
-    };
-    Ok(EncodedFile { bytes: bytes.into(), rows, stats: statistics(schema, batches, rows) })
-}
-
-/// Writes batches a row group after another, the columns of each by several threads, each in one piece.
-fn side_by_side(
-    threads: usize,
-    writer: ArrowWriter<Vec<u8>>,
-    schema: &SchemaRef,
-    batches: &[RecordBatch],
-) -> Result<Vec<u8>> {
-    let (mut file, columns) = writer.into_serialized_writer()?;
-    for (number, group) in row_groups(batches).iter().enumerate() {
-        let waiting = Mutex::new(columns.create_column_writers(number)?.into_iter().enumerate());
-        let done = Mutex::new(Vec::new());
-        let work = || {
-            loop {
-                let next = waiting.lock().unwrap_or_else(PoisonError::into_inner).next();
-                let Some((place, writer)) = next else { break };
-                let chunk = column_of(writer, schema.field(place), group.iter().map(|batch| batch.column(place)));
-                done.lock().unwrap_or_else(PoisonError::into_inner).push((place, chunk));
-            }
-        };
-        thread::scope(|scope| {
-            for _ in 1..threads {
-                scope.spawn(work);
-            }
-            work();
-        });
-        let mut done = done.into_inner().unwrap_or_else(PoisonError::into_inner);
-        done.sort_by_key(|(place, _)| *place);
-        let mut row_group = file.next_row_group()?;
-        for (_, chunk) in done {
-            chunk?.append_to_row_group(&mut row_group)?;
-        }
-        row_group.close()?;
-    }
-    Ok(file.into_inner()?)
-}
-
-fn column_of<'a>(
-    mut writer: ArrowColumnWriter,
-    field: &Field,
-    arrays: impl Iterator<Item = &'a ArrayRef>,
-) -> Result<ArrowColumnChunk> {
-    for array in arrays {
-        for leaf in compute_leaves(field, array)? {
-            writer.write(&leaf)?;
-        }
-    }
-    Ok(writer.close()?)
-}
-
-/// Batches cut where row groups end.
-fn row_groups(batches: &[RecordBatch]) -> Vec<Vec<RecordBatch>> {
-    let (mut groups, mut room): (Vec<Vec<RecordBatch>>, usize) = (Vec::new(), 0);
     for batch in batches {
-        let mut rest = batch.clone();
-        while rest.num_rows() > 0 {
-            if room == 0 {
-                groups.push(Vec::new());
-                room = ROW_GROUP_ROWS;
-            }
-            let rows = rest.num_rows().min(room);
-            groups.last_mut().into_iter().for_each(|group| group.push(rest.slice(0, rows)));
-            rest = rest.slice(rows, rest.num_rows() - rows);
-            room -= rows;
-        }
+        writer.write(batch)?;
     }
-    groups
+    let bytes = writer.into_inner()?;
+    Ok(EncodedFile { bytes: bytes.into(), rows, stats: statistics(schema, batches, rows) })
 }
 
 fn is_text(field: &Field) -> bool {
@@ -267,39 +181,4 @@ pub fn conform(batch: &RecordBatch, schema: &SchemaRef) -> Result<RecordBatch> {
 async fn open(store: &dyn ObjectStore, path: &Path) -> Result<ParquetRecordBatchReaderBuilder<Bytes>> {
     let bytes = store.get(path).await.with_context(|| format!("read {path}"))?.bytes().await?;
     ParquetRecordBatchReaderBuilder::try_new(bytes).with_context(|| format!("open {path}"))
-}
-
-#[cfg(test)]
-mod tests {
-    use std::sync::Arc;
-
-    use arrow::array::{Int64Array, StringArray};
-
-    use super::*;
-
-    fn rows(from: i64, count: i64) -> RecordBatch {
-        let numbers = Int64Array::from_iter((from..from + count).map(|n| (n % 7 > 0).then_some(n)));
-        let texts = StringArray::from_iter_values((from..from + count).map(|n| format!("text {}", n % 1000)));
-        let many = cast(&texts, &DataType::Dictionary(Box::new(DataType::Int32), Box::new(DataType::Utf8)));
-        let columns: [(&str, ArrayRef); 3] =
-            [("n", Arc::new(numbers)), ("t", Arc::new(texts)), ("d", many.expect("a dictionary"))];
-        RecordBatch::try_from_iter(columns).expect("a batch")
-    }
-
-    #[test]
-    fn several_threads_make_the_same_file() {
-        for counts in [&[40_000][..], &[300_000, 1, 300_000], &[262_144, 262_144], &[10, 20]] {
-            let mut from = 0;
-            let batch = |count: &i64| {
-                from += count;
-                rows(from - count, *count)
-            };
-            let batches: Vec<RecordBatch> = counts.iter().map(batch).collect();
-            let (one, many) = (1, 3);
-            let [one, many] = [one, many].map(|threads| encode_parquet_on(threads, &batches[0].schema(), &batches));
-            let (one, many) = (one.expect("a file"), many.expect("a file"));
-            assert!(one.bytes == many.bytes, "{counts:?}");
-            assert_eq!((one.rows, one.stats), (many.rows, many.stats));
-        }
-    }
 }

@@ -38,7 +38,7 @@ use self::log::commit_path;
 
 pub use commit::{Commit, StagedFile};
 pub use compact::Compacted;
-pub use files::{EncodedFile, conform, encode_parquet, encode_parquet_on, read_batches, read_batches_as, read_columns};
+pub use files::{EncodedFile, conform, encode_parquet, read_batches, read_batches_as, read_columns};
 pub use head::Head;
 pub use log::{RecordChange, Version};
 pub use order::sorted_by;

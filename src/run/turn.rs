@@ -419,7 +419,7 @@ impl Turn {
     }
 
     fn publisher(&self) -> Publisher<'_> {
-        Publisher { run: &self.workshop.run, now_ms: self.workshop.now_ms, threads: self.threads }
+        Publisher { run: &self.workshop.run, now_ms: self.workshop.now_ms }
     }
 }
 

@@ -25,8 +25,6 @@ pub struct Publisher<'a> {
     pub run: &'a str,
     /// The run's clock.
     pub now_ms: i64,
-    /// How many threads may encode a file.
-    pub threads: usize,
 }
 
 /// Replaces partitions of a table by staged ones, takes away the slots `gone`, and writes the records, in one commit.
@@ -46,13 +44,13 @@ pub async fn publish(
         for staged in staged {
             commit.removes.extend(table.files().iter().filter(|f| f.slot == staged.slot).cloned());
             if !staged.batches.is_empty() {
-                commit.adds.push(flush(table, staged.slot, &staged.file_schema, &staged.batches, by).await?);
+                commit.adds.push(flush(table, staged.slot, &staged.file_schema, &staged.batches, by.run).await?);
             }
             commit.adds.extend(staged.files);
         }
         commit.removes.extend(table.files().iter().filter(|f| gone.contains(&f.slot)).cloned());
     } else if !staged.is_empty() || !gone.is_empty() {
-        let (removes, adds) = merged(table, staged, gone, by).await?;
+        let (removes, adds) = merged(table, staged, gone, by.run).await?;
         commit.removes = removes;
         commit.adds = adds;
     }
@@ -64,7 +62,7 @@ async fn merged(
     table: &Table,
     staged: Vec<Staged>,
     gone: &[Slot],
-    by: Publisher<'_>,
+    run: &str,
 ) -> Result<(Vec<FileRef>, Vec<StagedFile>)> {
     let replaced = |slot: Slot| gone.contains(&slot) || staged.iter().any(|s| s.slot == slot);
     let touched = || staged.iter().map(|s| s.slot).chain(gone.iter().copied());
@@ -109,7 +107,7 @@ async fn merged(
     for (slot, batch) in days.into_iter().flat_map(|(slot, batches)| batches.into_iter().map(move |b| (slot, b))) {
         let month = slot.map(BizDate::first_of_month);
         if rows >= SMALL_FILE_ROWS * 4 || (rows > 0 && month != month_before) {
-            adds.push(flush(table, None, &schema, &std::mem::take(&mut waiting), by).await?);
+            adds.push(flush(table, None, &schema, &std::mem::take(&mut waiting), run).await?);
             rows = 0;
         }
         month_before = month;
@@ -117,7 +115,7 @@ async fn merged(
         waiting.push(batch);
     }
     if rows > 0 {
-        adds.push(flush(table, None, &schema, &waiting, by).await?);
+        adds.push(flush(table, None, &schema, &waiting, run).await?);
     }
     Ok((removes, adds))
 }
@@ -195,7 +193,7 @@ mod tests {
             description: "A row".to_owned(),
         };
         let mut table = lake.ensure_table(&spec, 0).await.expect("a table");
-        let by = Publisher { run: "r", now_ms: 0, threads: 2 };
+        let by = Publisher { run: "r", now_ms: 0 };
         // As a table was kept before: all months in one file.
         let old = [(Some("2026-01-30"), 1), (Some("2026-02-01"), 2), (Some("2026-03-01"), 3)];
         let file = encode_parquet(&schema, &[rows(&old)]).expect("a file");

@@ -12,12 +12,11 @@ use datafusion::physical_plan::SendableRecordBatchStream;
 use futures::StreamExt;
 use tokio::task::{JoinHandle, spawn_blocking};
 
-use super::publish::Publisher;
 use super::version::ContentHash;
 use crate::check::RowChecks;
 use crate::date::{BizDate, Slot, slot_words};
 use crate::engine::cast_batch;
-use crate::lake::{EncodedFile, StagedFile, Table, encode_parquet_on, sorted_by};
+use crate::lake::{EncodedFile, StagedFile, Table, encode_parquet, sorted_by};
 
 /// Staged rows that wait in memory, in bytes, before they are put into files.
 const MEMORY_BYTES: usize = 64 << 20;
@@ -173,7 +172,7 @@ impl<'a> Stager<'a> {
                     continue;
                 }
                 let (schema, batches) = (staged.file_schema.clone(), std::mem::take(&mut staged.batches));
-                self.encoding.push_back((place, spawn_blocking(move || encoded(1, &schema, &batches))));
+                self.encoding.push_back((place, spawn_blocking(move || encoded(&schema, &batches))));
             }
             self.bytes = 0;
         }
@@ -219,14 +218,14 @@ pub async fn flush(
     slot: Slot,
     schema: &SchemaRef,
     batches: &[RecordBatch],
-    by: Publisher<'_>,
+    run: &str,
 ) -> Result<StagedFile> {
-    table.put(slot, encoded(by.threads, schema, batches)?, by.run).await
+    table.put(slot, encoded(schema, batches)?, run).await
 }
 
-fn encoded(threads: usize, schema: &SchemaRef, batches: &[RecordBatch]) -> Result<EncodedFile> {
+fn encoded(schema: &SchemaRef, batches: &[RecordBatch]) -> Result<EncodedFile> {
     let batches: Vec<RecordBatch> = batches.iter().map(|b| cast_batch(b, schema)).collect::<Result<_, _>>()?;
-    encode_parquet_on(threads, schema, &batches)
+    encode_parquet(schema, &batches)
 }
 
 /// Parts of a batch with the same `dt`, in order; a batch without the column belongs to no day.
