@@ -273,7 +273,7 @@ fn a_comment_waits_for_the_readers_of_its_table() {
         let (code, said) = warehouse.runs(&["export"]);
         database.root(&format!("kill query {session}"));
         assert_eq!(code, 0, "{said}");
-        assert!(said.contains("comments and indexes of app_day stay as they are"), "{said}");
+        assert!(said.contains("the comments of app_day stay as they are"), "{said}");
         let told = database.root("select count(*) from strata_column where comment = 'what it had of events'");
         assert_eq!((told.trim(), database.root(comments).as_str()), ("1", ""));
         let _ = reader.join();

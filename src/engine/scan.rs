@@ -335,6 +335,9 @@ mod tests {
         for (sql, column) in [
             ("select sum(a) as s, count(*) as n from dwd_t where a > 0", None),
             ("select a from (select * from dwd_t) as x", None),
+            ("select count(*) as n from dwd_t", None),
+            ("select a from dwd_t as x where a > 5 or exists (select 1 from dwd_t as y where y.a = x.a)", None),
+            ("select 1 as one from dwd_t union select a from dwd_t", None),
             ("select b from dwd_t", Some("b")),
             ("select a from dwd_t where b > 1", Some("b")),
             ("select distinct * from dwd_t", Some("b")),

@@ -118,7 +118,8 @@ fn migrate(transaction: &Transaction<'_>, table: &ExportTable) -> Result<bool> {
 /// Has the rows of a day found by an index, where the key does not begin with it.
 fn index_days(transaction: &Transaction<'_>, table: &ExportTable) -> Result<()> {
     let name = table.head.name();
-    let first = "select count(*) from pragma_table_info(?1) where name = 'dt' and pk <> 1";
+    let first = "select count(*) from pragma_table_info(?1) where name = 'dt' and pk <> 1
+                 and exists (select 1 from sqlite_master where name = ?1 and type = 'table')";
     if transaction.query_row(first, [name], |row| row.get::<_, i64>(0))? > 0 {
         let index = identifier(&format!("strata_dt_{name}"));
         transaction.execute(&format!("create index if not exists {index} on {} (dt)", identifier(name)), [])?;

@@ -237,17 +237,21 @@ fn check(
 ) -> Result<Check, Diagnostic> {
     let sql = entry.in_place();
     let value = entry.value();
-    let within = tokens(&sql).unwrap_or_default();
-    if let Some(comment) = within.iter().find(|token| is_line_comment(token)) {
-        let message = "a check has no comment in it: it would end there".to_owned();
-        return Err(diagnose(path, text, SqlError { message, place: place(comment.span.start) }));
-    }
     let wrong = |error: SqlError| match error.place {
         (0, _) => Diagnostic::at(path, text, (entry.line(), 0), error.message),
         _ => diagnose(path, text, error),
     };
     let first = value.split(|c: char| !c.is_ascii_alphanumeric()).next().unwrap_or_default().to_ascii_lowercase();
-    let kind = if first == "select" || first == "with" {
+    let is_query = first == "select" || first == "with";
+    // It is run on one line.
+    let within = tokens(&sql).unwrap_or_default();
+    let ends = within.iter().rposition(|token| !matches!(token.token, Token::Whitespace(_) | Token::EOF));
+    let counts = |at: usize| !is_query || ends.is_some_and(|last| at < last);
+    if let Some((_, comment)) = within.iter().enumerate().find(|(at, token)| is_line_comment(token) && counts(*at)) {
+        let message = "a check has no comment in it: it would end there".to_owned();
+        return Err(diagnose(path, text, SqlError { message, place: place(comment.span.start) }));
+    }
+    let kind = if is_query {
         let query = one_query(&sql).map_err(wrong)?;
         inspect(query.as_ref()).map_err(wrong)?;
         CheckKind::Query(query)

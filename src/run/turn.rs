@@ -7,6 +7,7 @@ use std::time::Instant;
 use anyhow::{Context as _, Result};
 use datafusion::common::runtime::SpawnedTask;
 use tokio::sync::Semaphore;
+use xxhash_rust::xxh3::xxh3_64;
 
 use super::meter::Meter;
 use super::project::Project;
@@ -115,9 +116,10 @@ pub async fn take(mut turn: Turn) -> Result<Built> {
     report.elapsed = since.elapsed();
     let state = match report.result {
         // What is published is as it was, and not as it would have become.
-        ModelResult::ChecksFailed => turn.project.recorded_of(&recipe.name).await?,
-        _ => turn.states.get(&recipe.name).cloned().unwrap_or_default(),
+        ModelResult::ChecksFailed => turn.project.recorded_of(&recipe.name).await.ok(),
+        _ => None,
     };
+    let state = state.or_else(|| turn.states.get(&recipe.name).cloned()).unwrap_or_default();
     Ok(Built { table: Some(table), state, report })
 }
 
@@ -163,12 +165,12 @@ impl Turn {
         calendar: &Arc<dyn Calendar>,
         report: &mut ModelReport,
     ) -> Result<()> {
-        self.take_away_obsolete(recipe, table, report).await?;
-        let before = self.states.get(&recipe.name).cloned().unwrap_or_default();
-        if table.is_reshaped() || before.whole.is_some() {
+        if table.is_reshaped() || self.states.get(&recipe.name).is_some_and(|state| state.whole.is_some()) {
             // Rows with other columns, or from when the model was made in one go, say nothing about these.
             self.forced.extend(self.slots.iter().copied());
         }
+        self.take_away_obsolete(recipe, table, report).await?;
+        let before = self.states.get(&recipe.name).cloned().unwrap_or_default();
         let mut batch = Batch { before, staged: Vec::new(), rows: 0 };
         let mut slots = self.perhaps_due().into_iter();
         let mut under_way: VecDeque<UnderWay> = VecDeque::new();
@@ -287,7 +289,8 @@ impl Turn {
         if self.obsolete.is_empty() {
             return Ok(());
         }
-        let records = self.obsolete.iter().map(|slot| (slot_domain(*slot), None)).collect();
+        let mut records: Vec<_> = self.obsolete.iter().map(|slot| (slot_domain(*slot), None)).collect();
+        records.extend(self.forget_contents(table, &[], &self.obsolete.clone())?);
         publish(table, Vec::new(), &self.obsolete, records, self.publisher()).await?;
         let mut state = self.states.get(&recipe.name).cloned().unwrap_or_default();
         state.slots.retain(|slot, _| !self.obsolete.contains(slot));
@@ -354,9 +357,7 @@ impl Turn {
             report.result = ModelResult::ChecksFailed;
             return Ok(false);
         }
-        if table.is_reshaped() && !table.partitioned() {
-            records.extend(self.forget_contents(&staged, &gone)?);
-        }
+        records.extend(self.forget_contents(table, &staged, &gone)?);
         records.extend(self.note_forms(&recipe.name)?);
         let now = self.states.get(&recipe.name).cloned().unwrap_or_default();
         let mut changed = Vec::new();
@@ -383,14 +384,29 @@ impl Turn {
         Ok(true)
     }
 
-    /// Notes of the partitions that stay that they are no longer what was made: they share files with those that come, and
-    /// are written anew with other columns. The records of that.
-    fn forget_contents(&mut self, staged: &[Staged], gone: &[Slot]) -> Result<Vec<(String, Option<String>)>> {
-        let name = &self.model.name;
+    /// Notes of the partitions that stay that they are no longer what was made, where a commit gives the table other columns
+    /// and they share files with those that come or go: they are written anew with these. The records of that.
+    fn forget_contents(
+        &mut self,
+        table: &Table,
+        staged: &[Staged],
+        gone: &[Slot],
+    ) -> Result<Vec<(String, Option<String>)>> {
+        let (name, run) = (&self.model.name, &self.workshop.run);
         let mut records = Vec::new();
+        if !table.is_reshaped() || table.partitioned() {
+            return Ok(records);
+        }
+        let columns: Vec<_> = table.schema().fields().iter().map(|field| (field.name(), field.data_type())).collect();
         for (slot, partition) in self.states.get(name).cloned().unwrap_or_default().slots {
             if !gone.contains(&slot) && !staged.iter().any(|rows| rows.slot == slot) {
-                let unlike = SlotState { version: 0, columns: Vec::new(), fingerprint: None, ..(*partition).clone() };
+                let unlike = SlotState {
+                    version: xxh3_64(format!("{:016x} {columns:?}", partition.version).as_bytes()),
+                    rows: partition.rows,
+                    rows_before: Some(partition.rows),
+                    run: run.clone(),
+                    ..SlotState::default()
+                };
                 records.push((slot_domain(slot), Some(serde_json::to_string(&SlotRecord::from(&unlike))?)));
                 self.states.set_slot(name, slot, unlike);
             }

@@ -129,7 +129,7 @@ impl Workshop {
             return Ok((table, query));
         }
         session.deregister_table(recipe.name.as_str())?;
-        session.register_table(recipe.name.as_str(), overlaid(&table, &[], &[])?)?;
+        session.register_table(recipe.name.as_str(), Arc::new(overlaid(&table, &[], &[])?))?;
         let query = planned(&session, recipe).await?;
         Ok((table, query))
     }
@@ -148,9 +148,10 @@ impl Workshop {
     ) -> Result<Staged> {
         let session = self.session(&inputs, calendar)?;
         if recipe.own_past {
-            let files = inputs.iter().find(|i| i.name == recipe.name).map_or(&[][..], |own| &own.files);
+            let own = inputs.iter().find(|i| i.name == recipe.name);
+            let rows = overlaid(table, own.map_or(&[][..], |own| &own.files), staged)?;
             session.deregister_table(recipe.name.as_str())?;
-            session.register_table(recipe.name.as_str(), overlaid(table, files, staged)?)?;
+            session.register_table(recipe.name.as_str(), Arc::new(rows.seen(own.and_then(|own| own.sees.clone()))))?;
         }
         let rows = query.rows(&session, slot).await?;
         let checks = RowChecks::new(&session, table.schema(), &recipe.checks);
@@ -202,7 +203,7 @@ impl Workshop {
             Rule::Query(_) => false,
         };
         let checks: Vec<Check> = recipe.checks.iter().filter(|check| !needless(check)).cloned().collect();
-        self.check_rows(recipe, &checks, (overlaid(table, &[], staged)?, &slots), inputs, calendar).await
+        self.check_rows(recipe, &checks, (Arc::new(overlaid(table, &[], staged)?), &slots), inputs, calendar).await
     }
 
     /// Runs a model's checks on published partitions.
@@ -239,7 +240,7 @@ impl Workshop {
 }
 
 /// A table's files together with staged partitions, which stand in for the ones of the same days.
-fn overlaid(table: &Table, files: &[FileRef], staged: &[Staged]) -> Result<Arc<dyn TableProvider>> {
+fn overlaid(table: &Table, files: &[FileRef], staged: &[Staged]) -> Result<LakeScan> {
     let replaced = |slot: Slot| staged.iter().any(|s| s.slot == slot);
     let mut seen: Vec<FileRef> = files.iter().filter(|f| !(table.partitioned() && replaced(f.slot))).cloned().collect();
     seen.extend(staged.iter().flat_map(|s| &s.files).map(|f| FileRef {
@@ -250,7 +251,7 @@ fn overlaid(table: &Table, files: &[FileRef], staged: &[Staged]) -> Result<Arc<d
         rows: f.rows,
     }));
     let batches = staged.iter().flat_map(|s| s.batches.iter().cloned()).collect();
-    Ok(Arc::new(LakeScan::new(table, &seen, batches)?))
+    Ok(LakeScan::new(table, &seen, batches)?)
 }
 
 /// A recipe's SELECT, sorted as its files are.

@@ -100,7 +100,7 @@ class Medians:
         return statistics.median(run[what] for run in self.runs[work, engine])
 
     def late(self, work):
-        full = next(engine for w, engine in self.runs if w == work and engine.startswith("strata build"))
+        full = [engine for w, engine in self.runs if w == work and engine.startswith("strata build")][0]
         return self.wall(full, work) / self.wall(f"strata run, {work}", work)
 
     def lates(self):

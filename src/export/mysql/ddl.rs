@@ -1,7 +1,7 @@
 //! The shape of tables in a MySQL target: the statements that create one and that migrate one. Pure.
 //!
-//! Columns are appended and widened, never dropped and never narrowed. The days of a table have an index where its key does
-//! not begin with them: an export replaces days, and who reads asks for days. A table that is missing, or whose key changed, is
+//! Columns are appended and widened, never dropped and never narrowed. A table whose key does not begin with the day gets an
+//! index of its days when it is made: an export replaces days, and who reads asks for days. A table that is missing, or whose key changed, is
 //! created under a name that no reader knows, filled there, and renamed once it is complete. With another key our columns get
 //! the lake's types again; columns and indexes that others added stay (what they wrote into them goes with the rows), and so
 //! do columns of the old key that the model has no more, as columns that may be NULL.
@@ -27,9 +27,6 @@ const NAME_CHARS: usize = 64;
 pub const STAGED: &str = "strata_new_";
 /// See [`STAGED`].
 pub const REPLACED: &str = "strata_old_";
-
-/// The index by which the rows of a day are found where the key does not begin with it.
-const DAY_INDEX: &str = "strata_dt";
 
 /// A table as it should be.
 #[derive(Clone, Debug)]
@@ -62,7 +59,7 @@ pub struct Present {
     pub columns: Vec<PresentColumn>,
     /// The columns of its primary key, in order.
     pub key: Vec<String>,
-    /// The columns with which an index begins, the key's included.
+    /// The columns with which an index besides the key begins, in lower case.
     pub indexed: BTreeSet<String>,
     /// Its storage engine; a view has none.
     pub engine: String,
@@ -107,8 +104,8 @@ impl PresentColumn {
 pub enum Migration {
     /// Nothing.
     None,
-    /// Change what no row depends on: what it is called or means, how a day is found.
-    Remark(String),
+    /// Change what it is called or means: no row is looked at.
+    Comment(String),
     /// Append or widen columns.
     Alter(String),
     /// Create it, under a name that no reader knows.
@@ -204,7 +201,8 @@ impl Wanted {
         let has_day = self.columns.iter().any(|column| column.name == "dt");
         let is_there = present.is_some_and(|present| present.indexed.contains("dt"));
         let begins_with_it = self.key.first().is_some_and(|column| column == "dt");
-        (has_day && !begins_with_it && !is_there).then(|| format!("key {} ({})", quoted(DAY_INDEX), quoted("dt")))
+        // The server finds a name for it that is free.
+        (has_day && !begins_with_it && !is_there).then(|| format!("key ({})", quoted("dt")))
     }
 
     fn definition(&self, column: &WantedColumn, kind: &Type, collation: &str) -> String {
@@ -249,7 +247,6 @@ impl Wanted {
                 remarks.push(modified());
             }
         }
-        remarks.extend(self.day_index(Some(present)).map(|index| format!("add {index}")));
         if present.comment != self.comment {
             remarks.push(format!("comment={}", literal(&self.comment)));
         }
@@ -258,7 +255,7 @@ impl Wanted {
         let statement = format!("alter table {} {}", quoted(name), clauses.join(", "));
         Ok(match (is_same, clauses.is_empty()) {
             (true, true) => Migration::None,
-            (true, false) => Migration::Remark(statement),
+            (true, false) => Migration::Comment(statement),
             (false, _) => Migration::Alter(statement),
         })
     }
@@ -335,7 +332,7 @@ mod tests {
         });
         Present {
             columns: columns.collect(),
-            indexed: wanted.key.iter().cloned().collect(),
+            indexed: BTreeSet::new(),
             key: wanted.key,
             engine: "InnoDB".to_owned(),
             comment: wanted.comment,
@@ -374,7 +371,7 @@ mod tests {
         );
         assert_eq!(
             migration(|p| p.comment = "Old.".to_owned()),
-            Migration::Remark("alter table `app_x` comment='A row.'".to_owned())
+            Migration::Comment("alter table `app_x` comment='A row.'".to_owned())
         );
         let rekey = "drop primary key, modify column `dt` date not null comment 'the day' first, add column `name` \
                      varchar(255) character set utf8mb4 collate utf8mb4_nopad_bin null comment 'it''s a name' after `dt`, \
@@ -401,12 +398,16 @@ mod tests {
     fn the_rows_of_a_day_are_found_by_an_index_where_the_key_begins_otherwise() {
         let by_name = Wanted { key: vec!["name".to_owned(), "dt".to_owned()], ..wanted() };
         let created = by_name.create("app_x", BINARY);
-        assert!(created.contains("primary key (`name`, `dt`),\n    key `strata_dt` (`dt`)\n)"), "{created}");
-        let mut there = Present { key: by_name.key.clone(), indexed: ["name".to_owned()].into(), ..present() };
-        let migrated = by_name.migration(Some(&there), BINARY).expect("a migration");
-        assert_eq!(migrated, Migration::Remark("alter table `app_x` add key `strata_dt` (`dt`)".to_owned()));
+        assert!(created.contains("primary key (`name`, `dt`),\n    key (`dt`)\n)"), "{created}");
+        // The key that begins with the day goes; an index of them that is there stays.
+        let mut there = present();
+        let rekeyed = |there: &Present| match by_name.migration(Some(there), BINARY).expect("a migration") {
+            Migration::Rekey(changes) => changes.contains("add key (`dt`)"),
+            other => panic!("{other:?}"),
+        };
+        assert!(rekeyed(&there));
         there.indexed.insert("dt".to_owned());
-        assert_eq!(by_name.migration(Some(&there), BINARY).expect("a migration"), Migration::None);
+        assert!(!rekeyed(&there));
     }
 
     #[test]

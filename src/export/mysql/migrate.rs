@@ -13,12 +13,12 @@ use crate::progress::Event;
 /// Brings the tables to their shape.
 ///
 /// # Errors
-/// When the server refuses; a comment or an index that cannot be changed now waits for the next export.
+/// When the server refuses; a comment that cannot be changed now waits for the next export.
 pub async fn migrate(job: &Job<'_>, target: &mut Target, plan: &[Work]) -> Result<()> {
     for work in plan {
         let name = work.name();
         match &work.migration {
-            Migration::None | Migration::Remark(_) => {}
+            Migration::None | Migration::Comment(_) => {}
             Migration::Create => {
                 let sql = work.wanted.create(&work.into, &target.collation);
                 target.session.execute(sql).await.with_context(|| format!("create {name}"))?;
@@ -41,19 +41,18 @@ pub async fn migrate(job: &Job<'_>, target: &mut Target, plan: &[Work]) -> Resul
     describe(job, target, plan).await
 }
 
-/// Changes what no row depends on, so that it never fails an export.
+/// Changes what only comments say. No row depends on it, so that it never fails an export.
 async fn describe(job: &Job<'_>, target: &mut Target, plan: &[Work]) -> Result<()> {
     for work in plan {
-        let Migration::Remark(sql) = &work.migration else { continue };
+        let Migration::Comment(sql) = &work.migration else { continue };
         let Err(error) = target.session.execute(sql).await else { continue };
         let is_held = code(&error) == Some(LOCKED);
         if !is_held && !is_refusal(&error) {
             return Err(error.context(format!("describe {}", work.name())));
         }
         let (export, name) = (&job.run.export, work.name());
-        job.reporter.report(Event::Note(format!(
-            "export {export}: comments and indexes of {name} stay as they are: {error:#}"
-        )));
+        job.reporter
+            .report(Event::Note(format!("export {export}: the comments of {name} stay as they are: {error:#}")));
         if is_held {
             // Whoever holds one table may hold them all, and readers queue behind us while we wait.
             break;

@@ -231,11 +231,10 @@ pub async fn present(session: &mut Session, names: &[String]) -> Result<BTreeMap
     for row in session.texts(keys).await? {
         let [table, column, is_key, place] = cells(row);
         let Some(table) = present.get_mut(&table) else { continue };
-        if place == "1" {
-            table.indexed.insert(column.clone());
-        }
-        if is_key == "1" {
-            table.key.push(column);
+        match (is_key.as_str(), place.as_str()) {
+            ("1", _) => table.key.push(column),
+            (_, "1") => drop(table.indexed.insert(column.to_lowercase())),
+            _ => {}
         }
     }
     Ok(present)
