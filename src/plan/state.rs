@@ -156,8 +156,8 @@ impl DayIndex {
     /// The hashes of a partition and of its columns. Where the columns are not known they are all in the first.
     fn hashes<'a>(&self, slot: Slot, partition: &'a SlotState) -> impl Iterator<Item = u64> + use<'a> {
         let is_known = self.columns > 0 && partition.columns.len() == self.columns;
-        let first = if is_known { hash(slot, 1, partition.rows) } else { hash(slot, 0, partition.version) };
-        let of_column = move |at| if is_known { hash(slot, 2, partition.columns[at]) } else { 0 };
+        let first = if is_known { hash(slot, ROWS, partition.rows) } else { hash(slot, CONTENT, partition.version) };
+        let of_column = move |at| if is_known { hash(slot, COLUMN, partition.columns[at]) } else { 0 };
         std::iter::once(first).chain((0..self.columns).map(of_column))
     }
 
@@ -203,6 +203,11 @@ impl Partitions for DayIndex {
         self.days.first().copied()
     }
 }
+
+/// What hashes of a partition are of: all its content, how many rows, the content of a column.
+const CONTENT: u8 = 0;
+const ROWS: u8 = 1;
+const COLUMN: u8 = 2;
 
 /// The hash of something that a partition has.
 fn hash(slot: Slot, what: u8, value: u64) -> u64 {
