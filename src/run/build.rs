@@ -191,8 +191,11 @@ impl Pass<'_> {
         let asked = slots.iter().copied().filter(|slot| is_forced && target.window.contains(*slot));
         let forced: BTreeSet<Slot> = asked.collect();
         let due = !stale(model, &slots, states).is_empty() && !slots.is_empty();
-        let missing = states.get(&model.name).is_none() && project.lake.table(&model.name).await?.is_none();
-        if !due && forced.is_empty() && obsolete.is_empty() && !missing {
+        // A table without partitions is there all the same, with the columns that the model has.
+        let is_known = states.get(&model.name).is_some_and(|state| {
+            !state.slots.is_empty() || state.whole.is_some() || state.forms.contains_key(&model.meaning)
+        });
+        if !due && forced.is_empty() && obsolete.is_empty() && is_known {
             return Ok(None);
         }
         for read in &model.dependencies {

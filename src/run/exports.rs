@@ -236,7 +236,9 @@ fn line(done: &ExportReport) -> String {
 /// Whether all that is published of a model was made by what it means now.
 fn is_made_by(state: &TableState, model: &Model) -> bool {
     let mut made_from = state.slots.values().filter_map(|slot| slot.fingerprint.as_ref()).chain(&state.whole);
-    made_from.all(|fingerprint| fingerprint.meaning == model.meaning)
+    let is_empty = state.slots.is_empty() && state.whole.is_none();
+    (!is_empty || state.forms.contains_key(&model.meaning))
+        && made_from.all(|fingerprint| fingerprint.meaning == model.meaning)
 }
 
 fn comments_of(model: &Model) -> BTreeMap<String, String> {

@@ -126,7 +126,7 @@ pub fn table_state(records: &BTreeMap<String, String>, columns: Vec<String>) -> 
     if state.slots.values().any(|slot| !slot.columns.is_empty()) {
         state.columns = columns;
     }
-    Ok((!state.slots.is_empty() || state.whole.is_some()).then_some(state))
+    Ok((!state.slots.is_empty() || state.whole.is_some() || !state.forms.is_empty()).then_some(state))
 }
 
 /// Hashes in a row, 16 hexadecimal digits each.

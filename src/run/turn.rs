@@ -113,6 +113,9 @@ pub async fn take(mut turn: Turn) -> Result<Built> {
     } else if !turn.slots.is_empty() {
         turn.build_whole(&recipe, (&mut table, &query), &calendar, &mut report).await?;
     }
+    if !matches!(report.result, ModelResult::ChecksFailed) {
+        turn.note_empty(&mut table).await?;
+    }
     report.elapsed = since.elapsed();
     let state = match report.result {
         // What is published is as it was, and not as it would have become.
@@ -414,11 +417,27 @@ impl Turn {
         Ok(records)
     }
 
+    /// Notes what the model means of which there is no partition, in the commit that gives its table the columns of that.
+    async fn note_empty(&mut self, table: &mut Table) -> Result<()> {
+        let name = self.model.name.clone();
+        if self.states.get(&name).is_some_and(|state| !state.slots.is_empty() || state.whole.is_some()) {
+            return Ok(());
+        }
+        let records = self.note_forms(&name)?;
+        if !records.is_empty() || table.is_reshaped() {
+            publish(table, Vec::new(), &[], records, self.publisher()).await?;
+        }
+        Ok(())
+    }
+
     /// Notes what the model means, and forgets the meanings that no partition has any more; the records of that.
     fn note_forms(&mut self, name: &str) -> Result<Vec<(String, Option<String>)>> {
         let mut state = self.states.get(name).cloned().unwrap_or_default();
         let made_from = state.slots.values().filter_map(|slot| slot.fingerprint.as_ref()).chain(&state.whole);
-        let used: BTreeSet<u64> = made_from.map(|fingerprint| fingerprint.meaning).collect();
+        let mut used: BTreeSet<u64> = made_from.map(|fingerprint| fingerprint.meaning).collect();
+        if state.slots.is_empty() {
+            used.insert(self.model.meaning);
+        }
         let mut records = Vec::new();
         for meaning in state.forms.keys().filter(|meaning| !used.contains(meaning)) {
             records.push((model_domain(*meaning), None));
