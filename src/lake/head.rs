@@ -50,7 +50,7 @@ impl About {
 
     /// The names of its columns, in their order.
     pub fn column_names(&self) -> Vec<String> {
-        self.schema.fields().iter().map(|field| field.name().clone()).collect()
+        column_names(&self.schema)
     }
 }
 
@@ -90,6 +90,11 @@ impl Head {
     pub async fn open(&self) -> Result<Table> {
         self.lake.table_at(&self.name, self.version).await
     }
+}
+
+/// The names of columns, in their order.
+pub(super) fn column_names(schema: &Schema) -> Vec<String> {
+    schema.fields().iter().map(|field| field.name().clone()).collect()
 }
 
 /// What columns mean, by name.

@@ -164,6 +164,11 @@ impl Table {
         Ok(vec![protocol(&spec.schema)?, Action::Metadata(metadata)])
     }
 
+    /// The names of its columns, `dt` included, in their order.
+    pub fn column_names(&self) -> Vec<String> {
+        head::column_names(&self.schema)
+    }
+
     pub(super) fn log_store(&self) -> LogStoreRef {
         self.now.delta.log_store()
     }

@@ -152,7 +152,7 @@ impl Turn {
     fn tell_columns_apart(&mut self, table: &Table) {
         let is_read = |model: &Model| model.dependencies.iter().any(|read| read.table == table.name());
         let columns = match self.project.models.iter().any(is_read) {
-            true => table.schema().fields().iter().map(|field| field.name().clone()).collect(),
+            true => table.column_names(),
             false => Vec::new(),
         };
         if self.states.get(table.name()).is_none_or(|state| state.columns != columns) {

@@ -1,10 +1,12 @@
 //! The shape of tables in a MySQL target: the statements that create one and that migrate one. Pure.
 //!
 //! Columns are appended and widened, never dropped and never narrowed. A table whose key does not begin with the day gets an
-//! index of its days when it is made: an export replaces days, and who reads asks for days. A table that is missing, or whose key changed, is
-//! created under a name that no reader knows, filled there, and renamed once it is complete. With another key our columns get
-//! the lake's types again; columns and indexes that others added stay (what they wrote into them goes with the rows), and so
-//! do columns of the old key that the model has no more, as columns that may be NULL.
+//! index of its days when it is made: an export replaces days, and who reads asks for days.
+//!
+//! A table that is missing, or whose key changed, is created under a name that no reader knows, filled there, and renamed once
+//! it is complete. With another key our columns get the lake's types again; columns and indexes that others added stay (what
+//! they wrote into them goes with the rows), and so do columns of the old key that the model has no more, as columns that may
+//! be NULL.
 
 use std::collections::{BTreeMap, BTreeSet};
 

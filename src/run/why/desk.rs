@@ -57,8 +57,8 @@ impl Desk {
                 continue;
             };
             // Rows and records of one version.
-            let names = table.schema().fields().iter().map(|field| field.name().clone()).collect();
-            if let Some(state) = table_state(&project.lake.records_at(&name, table.version()).await?, names)? {
+            let records = project.lake.records_at(&name, table.version()).await?;
+            if let Some(state) = table_state(&records, table.column_names())? {
                 states.set(name.clone(), state);
             }
             columns.insert(name.clone(), named(table.schema()));
