@@ -3,7 +3,7 @@
 use std::future::Future;
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::time::{SystemTime, UNIX_EPOCH};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use anyhow::{Context, Result};
 use clap::Args;
@@ -13,6 +13,10 @@ use super::terminal::{Color, LogFormat, Terminal};
 use crate::config::{ByteSize, Config, Environment, find_root, redact};
 use crate::progress::Reporter;
 use crate::run;
+
+/// How long a thread that read or wrote a file waits for the next one. Work goes to idle threads in turn, so that all that
+/// ever were stay busy, each with memory of its own: letting them go early halves what a large day takes.
+const IDLE_THREADS_STAY: Duration = Duration::from_millis(100);
 
 /// Options of every command.
 #[derive(Args)]
@@ -120,7 +124,8 @@ impl Session {
     /// Runs an asynchronous operation on the configured number of threads.
     pub fn block_on<T>(&self, context: &run::Context, operation: impl Future<Output = Result<T>>) -> Result<T> {
         let threads = context.config.resources.threads();
-        let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(threads).enable_all().build();
+        let mut runtime = tokio::runtime::Builder::new_multi_thread();
+        let runtime = runtime.worker_threads(threads).thread_keep_alive(IDLE_THREADS_STAY).enable_all().build();
         runtime.context("start the threads")?.block_on(operation)
     }
 }

@@ -10,7 +10,7 @@ use arrow::compute::{concat_batches, partition};
 use arrow::datatypes::{Date32Type, SchemaRef};
 use datafusion::physical_plan::SendableRecordBatchStream;
 use futures::StreamExt;
-use tokio::task::{JoinHandle, spawn_blocking};
+use tokio::task::JoinHandle;
 
 use super::version::ContentHash;
 use crate::check::RowChecks;
@@ -19,7 +19,7 @@ use crate::engine::cast_batch;
 use crate::lake::{EncodedFile, StagedFile, Table, encode_parquet, sorted_by};
 
 /// Staged rows that wait in memory, in bytes, before they are put into files.
-const MEMORY_BYTES: usize = 64 << 20;
+const MEMORY_BYTES: usize = 32 << 20;
 
 /// The rows of one partition, computed and not yet published.
 #[derive(Clone)]
@@ -172,7 +172,7 @@ impl<'a> Stager<'a> {
                     continue;
                 }
                 let (schema, batches) = (staged.file_schema.clone(), std::mem::take(&mut staged.batches));
-                self.encoding.push_back((place, spawn_blocking(move || encoded(&schema, &batches))));
+                self.encoding.push_back((place, tokio::spawn(async move { encoded(&schema, &batches) })));
             }
             self.bytes = 0;
         }

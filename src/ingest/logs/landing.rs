@@ -26,7 +26,7 @@ use crate::progress::Event;
 /// Days with few events become a file when they have gathered as many, or
 const FILE_ROWS: usize = 200_000;
 /// when all of them together take this.
-const PENDING_BYTES: usize = 96 << 20;
+const PENDING_BYTES: usize = 48 << 20;
 
 /// Rows that wait to be enough for a file, by partition.
 #[derive(Default)]

@@ -80,16 +80,18 @@ fn days_of(job: &LogsIngest<'_>, files: Vec<Planned>) -> Result<Vec<BizDate>> {
     });
     let work = Work { name: job.name, source: job.source, zone: job.zone, files: contexts.collect() };
     let (to_here, segments) = sync_channel(0);
-    let (_give_back, used) = channel();
+    let (give_back, used) = channel();
     std::thread::scope(|scope| {
-        let reader = Reader::new(files, &job.source.limits, SEGMENT_BYTES / 8, to_here, used);
+        // Let go of here when decoding fails: the reader must notice.
+        let give_back = give_back;
+        let reader = Reader::new(files, &job.source.limits, (SEGMENT_BYTES / 2, 2), to_here, used);
         scope.spawn(move || {
             // When nobody takes segments any more, whoever stopped tells why.
             let _ = reader.run();
         });
         let mut days = Vec::new();
         for segment in segments {
-            days.extend(work.decode(segment)?.0.days.iter().map(|rows| rows.day));
+            days.extend(work.decode(segment, &give_back)?.days.iter().map(|rows| rows.day));
         }
         Ok(days)
     })

@@ -58,8 +58,8 @@ use crate::date::{BizDate, Slot, Zone};
 use crate::lake::{Lake, TableSpec};
 use crate::progress::{Event, Reporter, counted};
 
-/// How much decompressed input a segment holds.
-const SEGMENT_BYTES: usize = 64 << 20;
+/// How much decompressed input a segment holds: more takes memory and is no faster.
+const SEGMENT_BYTES: usize = 16 << 20;
 /// How much decompressed input is taken between two commits.
 const COMMIT_BYTES: u64 = 4 << 30;
 
@@ -193,7 +193,9 @@ fn run(
     let segments = Arc::new(Mutex::new(segments));
     let work = &work;
     std::thread::scope(|scope| {
-        let reader = Reader::new(planned, &job.source.limits, sizes.segment_bytes, to_workers, used);
+        // One for each worker, and one to read into meanwhile.
+        let buffers = job.threads.max(1) + 1;
+        let reader = Reader::new(planned, &job.source.limits, (sizes.segment_bytes, buffers), to_workers, used);
         scope.spawn(move || {
             // When nobody takes segments any more, whoever stopped tells why.
             let _ = reader.run();
@@ -218,12 +220,7 @@ fn decode_all(
     loop {
         let next = segments.lock().unwrap_or_else(PoisonError::into_inner).recv();
         let Ok(segment) = next else { return };
-        let done = work.decode(segment).map(|(done, buffer)| {
-            // At the end of the input nobody reads into it any more.
-            let _ = give_back.send(buffer);
-            done
-        });
-        if to_landing.send(done).is_err() {
+        if to_landing.send(work.decode(segment, give_back)).is_err() {
             return;
         }
     }

@@ -1,7 +1,8 @@
 //! Reads the planned files one after another and cuts their decompressed bytes into segments at line ends.
 //!
 //! A segment holds many small files or a part of a large one. Where it is cut depends on the bytes alone, never on the
-//! speed of anything, so that the same files give the same segments. Memory is that of the segments in flight.
+//! speed of anything, so that the same files give the same segments. Memory is that of a fixed number of buffers, which go
+//! to and fro between the reader and those who decode.
 
 use std::io::{ErrorKind, Read};
 use std::sync::mpsc::{Receiver, SyncSender};
@@ -74,6 +75,8 @@ pub struct Reader<'a> {
     limits: &'a LogLimits,
     out: SyncSender<Segment>,
     used: Receiver<Vec<u8>>,
+    /// How many buffers may still be made.
+    unmade: usize,
     size: usize,
     segment: Segment,
     filled: usize,
@@ -96,17 +99,18 @@ struct Current {
 pub struct Stopped;
 
 impl<'a> Reader<'a> {
-    /// A reader of files that sends segments of `size` bytes and gets used buffers back.
+    /// A reader of files that sends segments of `size` bytes in so many buffers and gets used ones back.
     pub fn new(
         files: Vec<Planned>,
         limits: &'a LogLimits,
-        size: usize,
+        (size, buffers): (usize, usize),
         out: SyncSender<Segment>,
         used: Receiver<Vec<u8>>,
     ) -> Self {
         // A line that fills a segment must be longer than the limit.
         let size = size.max(limits.line_bytes + 2);
-        Self { files, limits, out, used, size, segment: empty(0, vec![0; size + 1]), filled: 0, stored: 0 }
+        let (segment, unmade) = (empty(0, vec![0; size + 1]), buffers.saturating_sub(1));
+        Self { files, limits, out, used, unmade, size, segment, filled: 0, stored: 0 }
     }
 
     /// Reads all files.
@@ -119,7 +123,7 @@ impl<'a> Reader<'a> {
             self.stored += self.files[file].file.size;
         }
         if !self.segment.parts.is_empty() || !self.segment.reached.is_empty() || !self.segment.warnings.is_empty() {
-            self.send(0..0)?;
+            self.out.send(self.segment).map_err(|_| Stopped)?;
         }
         Ok(())
     }
@@ -314,11 +318,24 @@ impl<'a> Reader<'a> {
 
     /// Sends the segment on; the next one begins with the bytes of this one that are `kept`.
     fn send(&mut self, kept: std::ops::Range<usize>) -> Result<(), Stopped> {
-        let mut buffer = self.used.try_recv().unwrap_or_else(|_| vec![0; self.size + 1]);
-        buffer[..kept.len()].copy_from_slice(&self.segment.buffer[kept.clone()]);
+        let kept = self.segment.buffer[kept].to_vec();
+        let next = empty(self.segment.number + 1, Vec::new());
+        self.out.send(std::mem::replace(&mut self.segment, next)).map_err(|_| Stopped)?;
+        self.segment.buffer = self.buffer()?;
+        self.segment.buffer[..kept.len()].copy_from_slice(&kept);
         self.filled = kept.len();
-        let next = empty(self.segment.number + 1, buffer);
-        self.out.send(std::mem::replace(&mut self.segment, next)).map_err(|_| Stopped)
+        Ok(())
+    }
+
+    /// A used buffer, or a new one as long as some may be made.
+    fn buffer(&mut self) -> Result<Vec<u8>, Stopped> {
+        match self.used.try_recv() {
+            Err(_) if self.unmade > 0 => {
+                self.unmade -= 1;
+                Ok(vec![0; self.size + 1])
+            }
+            used => used.or_else(|_| self.used.recv()).map_err(|_| Stopped),
+        }
     }
 }
 

@@ -1,6 +1,7 @@
 //! What a worker does with a segment: decode it, and encode the days that have enough of it for a file of their own.
 
 use std::sync::Arc;
+use std::sync::mpsc::Sender;
 
 use anyhow::{Context, Result, bail};
 use arrow::array::RecordBatch;
@@ -14,7 +15,7 @@ use crate::date::{BizDate, Zone};
 use crate::lake::{EncodedFile, encode_parquet};
 
 /// A day with at least as many rows in a segment gets a file for them; fewer wait for those of other segments.
-const FILE_ROWS: usize = 50_000;
+const FILE_ROWS: usize = 25_000;
 /// Rejects, which hold their lines, also get a file when they take as much memory.
 const FILE_REJECT_BYTES: usize = 16 << 20;
 
@@ -71,11 +72,11 @@ pub struct Work<'a> {
 }
 
 impl Work<'_> {
-    /// Decodes a segment; its buffer comes back to be used again.
+    /// Decodes a segment; its buffer is given back to be read into again as soon as its lines are columns.
     ///
     /// # Errors
     /// When rows are lost or made on the way, or cannot be encoded; either is a mistake of the program.
-    pub fn decode(&self, segment: Segment) -> Result<(Done, Vec<u8>)> {
+    pub fn decode(&self, segment: Segment, give_back: &Sender<Vec<u8>>) -> Result<Done> {
         let mut decoder = Decoder::new(self.name, self.source, self.zone)?;
         let mut begun: Vec<usize> = Vec::new();
         for part in &segment.parts {
@@ -90,14 +91,16 @@ impl Work<'_> {
             }
         }
         let decoded = decoder.finish()?;
-        check(&decoded).with_context(|| format!("segment {} of {}", segment.number, self.name))?;
+        let Segment { number, reached, warnings, bytes, stored, buffer, .. } = segment;
+        // At the end of the input nobody reads into it any more.
+        let _ = give_back.send(buffer);
+        check(&decoded).with_context(|| format!("segment {number} of {}", self.name))?;
         let Decoded { days, rejects, files, .. } = decoded;
         let counts = begun.iter().copied().zip(files.into_iter().map(|(_, counts)| counts)).collect();
         let days = by_day(days, &begun)?;
         let rejects = rejects.into_iter().map(|(day, batch)| Ok((day, reject_rows(batch)?)));
         let rejects = rejects.collect::<Result<_>>()?;
-        let Segment { number, reached, warnings, bytes, stored, buffer, .. } = segment;
-        Ok((Done { number, days, rejects, counts, reached, warnings, bytes, stored }, buffer))
+        Ok(Done { number, days, rejects, counts, reached, warnings, bytes, stored })
     }
 }
 
