@@ -1,4 +1,5 @@
-//! Small files of the lake as the engine reads them: decoded once a run, for they never change, and from memory after that.
+//! Small files of the lake as the engine reads them: opened and decoded once a run, for they never change, and from memory
+//! after that.
 //!
 //! A night reads days of history over and over, a few rows each: to open such a file and to make its reader ready takes
 //! ten times as long as to compute with what is in it.
@@ -10,6 +11,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use arrow::array::{ArrayRef, Date32Array, RecordBatch, RecordBatchOptions, RecordBatchReader, new_null_array};
 use arrow::compute::{CastOptions, cast_with_options, concat_batches};
 use arrow::datatypes::{Field, Schema, SchemaRef};
+use bytes::Bytes;
 use datafusion::common::runtime::SpawnedTask;
 use datafusion::common::{DataFusionError, Result};
 use futures::{StreamExt, TryStreamExt};
@@ -41,6 +43,9 @@ pub struct SmallFiles {
     /// How much is kept.
     limit: usize,
     kept: Mutex<Kept>,
+    /// Held by the scan that reads files: another one that wants the same, as in a model that looks at a table twice, waits
+    /// for them instead of reading them, too.
+    reading: tokio::sync::Mutex<()>,
 }
 
 #[derive(Default)]
@@ -50,10 +55,19 @@ struct Kept {
 }
 
 /// Columns of a file by name, of the types that the table gave them, and how many rows it has.
-#[derive(Clone, Default)]
+#[derive(Clone)]
 struct Columns {
+    /// The file, for the columns that nobody asked for yet.
+    file: Stored,
     rows: usize,
     by_name: HashMap<String, ArrayRef>,
+}
+
+/// A file as it is stored.
+#[derive(Clone)]
+struct Stored {
+    bytes: Bytes,
+    footer: ArrowReaderMetadata,
 }
 
 impl fmt::Debug for SmallFiles {
@@ -65,7 +79,12 @@ impl fmt::Debug for SmallFiles {
 impl SmallFiles {
     /// None yet; a part of the memory that queries may use is for those to come.
     pub fn new(memory: usize) -> Self {
-        Self { up_to: SMALL_FILE, limit: KEPT.min(memory / KEPT_OF_MEMORY), kept: Mutex::default() }
+        Self {
+            up_to: SMALL_FILE,
+            limit: KEPT.min(memory / KEPT_OF_MEMORY),
+            kept: Mutex::default(),
+            reading: tokio::sync::Mutex::default(),
+        }
     }
 
     /// No file is small.
@@ -104,15 +123,23 @@ impl SmallFiles {
         let stored = |field: &&Arc<Field>| !partitioned || field.name() != "dt";
         let stored: SchemaRef =
             Arc::new(Schema::new(schema.fields().iter().filter(stored).cloned().collect::<Vec<_>>()));
+        let _one_at_a_time = if self.are_known(&files) { None } else { Some(self.reading.lock().await) };
         let batch = |(meta, slot): (ObjectMeta, Slot)| {
             let (this, store, stored, schema) = (&self, &store, &stored, &schema);
             async move {
-                let columns = match this.known(&meta.location, stored) {
-                    Some(columns) => columns,
-                    None => {
-                        let (store, stored, path) = (Arc::clone(store), Arc::clone(stored), meta.location.clone());
+                let known = this.known(&meta.location);
+                let missing = known.as_ref().map_or_else(|| Arc::clone(stored), |known| known.missing(stored));
+                let columns = match known {
+                    Some(columns) if missing.fields().is_empty() => columns,
+                    known => {
+                        let (store, path) = (Arc::clone(store), meta.location.clone());
                         // On threads of its own: decoding takes most of the time.
-                        let read = SpawnedTask::spawn(async move { decoded(&*store, &meta, &stored).await });
+                        let read = SpawnedTask::spawn(async move {
+                            match known {
+                                Some(known) => known.with(&missing),
+                                None => Columns::of(Stored::read(&*store, &meta).await?).with(&missing),
+                            }
+                        });
                         let read = read.join_unwind().await.map_err(|e| DataFusionError::External(e.into()))?;
                         let read = read.map_err(|error| error.context(format!("read {path}")))?;
                         this.keep(path, &read);
@@ -126,16 +153,18 @@ impl SmallFiles {
         gathered(batches, &schema)
     }
 
-    /// The columns of a file, if all that are wanted are kept.
-    fn known(&self, path: &Path, wanted: &Schema) -> Option<Columns> {
+    fn are_known(&self, files: &[(ObjectMeta, Slot)]) -> bool {
         let kept = self.kept.lock().unwrap_or_else(PoisonError::into_inner);
-        let columns = kept.files.get(path)?;
-        let is_there = |field: &Arc<Field>| Some(columns.by_name.get(field.name())?.data_type() == field.data_type());
-        wanted.fields().iter().all(|field| is_there(field) == Some(true)).then(|| columns.clone())
+        files.iter().all(|(meta, _)| kept.files.contains_key(&meta.location))
+    }
+
+    /// What is kept of a file.
+    fn known(&self, path: &Path) -> Option<Columns> {
+        self.kept.lock().unwrap_or_else(PoisonError::into_inner).files.get(path).cloned()
     }
 
     fn keep(&self, path: Path, columns: &Columns) {
-        let bytes: usize = columns.by_name.values().map(|column| column.get_array_memory_size()).sum();
+        let bytes = columns.memory();
         // One that takes the place of many is read again.
         if bytes > self.limit / 4 {
             return;
@@ -144,16 +173,55 @@ impl SmallFiles {
         if kept.bytes + bytes > self.limit {
             *kept = Kept::default();
         }
-        let known = kept.files.entry(path).or_default();
-        known.rows = columns.rows;
-        let new = columns.by_name.iter().map(|(name, column)| (name.clone(), Arc::clone(column)));
-        let replaced = new.filter_map(|(name, column)| known.by_name.insert(name, column));
-        let replaced: usize = replaced.map(|column| column.get_array_memory_size()).sum();
-        kept.bytes = (kept.bytes + bytes).saturating_sub(replaced);
+        let before = kept.files.insert(path, columns.clone());
+        kept.bytes = (kept.bytes + bytes).saturating_sub(before.map_or(0, |before| before.memory()));
     }
 }
 
 impl Columns {
+    /// None of a file's yet.
+    fn of(file: Stored) -> Self {
+        let rows = usize::try_from(file.footer.metadata().file_metadata().num_rows()).unwrap_or_default();
+        Self { file, rows, by_name: HashMap::new() }
+    }
+
+    /// The columns among these that are not there, or are of another type.
+    fn missing(&self, wanted: &SchemaRef) -> SchemaRef {
+        let is_there = |field: &Field| Some(self.by_name.get(field.name())?.data_type() == field.data_type());
+        let missing = |field: &&Arc<Field>| is_there(field) != Some(true);
+        let missing: Vec<Arc<Field>> = wanted.fields().iter().filter(missing).cloned().collect();
+        if missing.len() == wanted.fields().len() { Arc::clone(wanted) } else { Arc::new(Schema::new(missing)) }
+    }
+
+    /// These and more columns of the file, as a schema types them; NULLs where the file has none of a name.
+    fn with(mut self, wanted: &SchemaRef) -> Result<Self> {
+        let Stored { bytes, footer } = self.file.clone();
+        let there = |field: &Arc<Field>| footer.schema().index_of(field.name()).ok();
+        let roots: Vec<usize> = wanted.fields().iter().filter_map(there).collect();
+        let projection = ProjectionMask::roots(footer.parquet_schema(), roots);
+        let reader = ParquetRecordBatchReaderBuilder::new_with_metadata(bytes, footer)
+            .with_projection(projection)
+            .with_batch_size(self.rows.max(1))
+            .build()?;
+        let batch = concat_batches(&reader.schema(), &reader.collect::<Result<Vec<_>, _>>()?)?;
+        let strict = CastOptions { safe: false, ..CastOptions::default() };
+        for field in wanted.fields() {
+            let column = match batch.column_by_name(field.name()) {
+                Some(column) if column.data_type() == field.data_type() => Arc::clone(column),
+                Some(column) => cast_with_options(column, field.data_type(), &strict)?,
+                None => new_null_array(field.data_type(), self.rows),
+            };
+            self.by_name.insert(field.name().clone(), column);
+        }
+        Ok(self)
+    }
+
+    /// Bytes of memory.
+    fn memory(&self) -> usize {
+        let file = self.file.bytes.len() + self.file.footer.metadata().memory_size();
+        file + self.by_name.values().map(|column| column.get_array_memory_size()).sum::<usize>()
+    }
+
     /// The rows as a table has them.
     fn batch(&self, schema: &SchemaRef, slot: Slot) -> Result<RecordBatch> {
         let column = |field: &Arc<Field>| match self.by_name.get(field.name()) {
@@ -166,31 +234,14 @@ impl Columns {
     }
 }
 
-/// The columns of a file that a schema names, as it types them; NULLs where the file has none of a name.
-async fn decoded(store: &dyn ObjectStore, meta: &ObjectMeta, wanted: &SchemaRef) -> Result<Columns> {
-    let bytes = store.get_ranges(&meta.location, std::slice::from_ref(&(0..meta.size))).await?.remove(0);
-    let footer = ArrowReaderMetadata::load(&bytes, ArrowReaderOptions::new())?;
-    let options = ArrowReaderOptions::new().with_schema(viewed(footer.schema()));
-    let footer = ArrowReaderMetadata::try_new(Arc::clone(footer.metadata()), options)?;
-    let there = |field: &Arc<Field>| footer.schema().index_of(field.name()).ok();
-    let roots: Vec<usize> = wanted.fields().iter().filter_map(there).collect();
-    let projection = ProjectionMask::roots(footer.parquet_schema(), roots);
-    let rows = usize::try_from(footer.metadata().file_metadata().num_rows()).unwrap_or_default();
-    let reader = ParquetRecordBatchReaderBuilder::new_with_metadata(bytes, footer)
-        .with_projection(projection)
-        .with_batch_size(rows.max(1))
-        .build()?;
-    let batch = concat_batches(&reader.schema(), &reader.collect::<Result<Vec<_>, _>>()?)?;
-    let strict = CastOptions { safe: false, ..CastOptions::default() };
-    let column = |field: &Arc<Field>| {
-        let column = match batch.column_by_name(field.name()) {
-            Some(column) if column.data_type() == field.data_type() => Arc::clone(column),
-            Some(column) => cast_with_options(column, field.data_type(), &strict)?,
-            None => new_null_array(field.data_type(), rows),
-        };
-        Ok((field.name().clone(), column))
-    };
-    Ok(Columns { rows, by_name: wanted.fields().iter().map(column).collect::<Result<_>>()? })
+impl Stored {
+    async fn read(store: &dyn ObjectStore, meta: &ObjectMeta) -> Result<Self> {
+        let bytes = store.get_ranges(&meta.location, std::slice::from_ref(&(0..meta.size))).await?.remove(0);
+        let footer = ArrowReaderMetadata::load(&bytes, ArrowReaderOptions::new())?;
+        let options = ArrowReaderOptions::new().with_schema(viewed(footer.schema()));
+        let footer = ArrowReaderMetadata::try_new(Arc::clone(footer.metadata()), options)?;
+        Ok(Self { bytes, footer })
+    }
 }
 
 /// Batches in their order, small ones put together.
@@ -288,10 +339,14 @@ mod tests {
         store.put(&file.0.location, PutPayload::from(bytes)).await.expect("is put");
         let small = Arc::new(SmallFiles::new(1 << 30));
         let numbers = fields(&[("t", DataType::Int64)]);
-        let error = small.clone().read(store, vec![file], numbers, true).await.expect_err("no number");
+        let error = small.clone().read(store, vec![file.clone()], numbers, true).await.expect_err("no number");
         assert!(error.to_string().contains("read 2026-01-01"), "{error}");
         let column = |bytes| Arc::new(Int32Array::from_value(0, bytes / 4)) as ArrayRef;
-        let columns = |bytes| Columns { rows: 1, by_name: [("n".to_owned(), column(bytes))].into() };
+        let known = small.known(&file.0.location);
+        assert!(known.is_none(), "what cannot be read is not kept");
+        let stored = Stored::read(&inner, &file.0).await.expect("is read");
+        let columns =
+            |bytes| Columns { file: stored.clone(), rows: 1, by_name: [("n".to_owned(), column(bytes))].into() };
         small.keep(Path::from("large"), &columns(KEPT / 2));
         for name in ["a", "a", "b", "c", "d", "e", "f"] {
             small.keep(Path::from(name), &columns(KEPT / 5));

@@ -4,6 +4,7 @@
 //! What has been ingested or built is recorded as Delta domain metadata in the same commit as the rows it describes
 //! ([`records`]). Nothing here knows of models, checks or goods.
 
+mod checkpoints;
 mod commit;
 mod compact;
 mod copy;
@@ -32,6 +33,7 @@ use object_store::path::Path;
 use object_store::{ObjectStore, ObjectStoreExt};
 use url::Url;
 
+use self::checkpoints::Checkpoints;
 use self::head::About;
 use self::kept::Kept;
 use self::log::commit_path;
@@ -87,6 +89,7 @@ impl Lake {
     /// When the URL's path is none of an object.
     pub fn over(root: Url, store: Arc<dyn ObjectStore>) -> Result<Self> {
         let prefix = Path::from_url_path(root.path()).with_context(|| format!("lake url `{root}`"))?;
+        let store = Arc::new(Checkpoints::of(store));
         Ok(Self { root, store, prefix, kept: Kept::default(), after: None })
     }
 

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use crate::plan::Plan;
-use crate::progress::{Event, Reporter, counted};
+use crate::progress::{Event, Reporter, count, counted};
 
 const STEP: &str = "build";
 
@@ -51,11 +51,11 @@ impl Meter {
         self.note(model, |_, planned| planned);
     }
 
-    fn note(&self, model: &str, count: impl Fn(usize, usize) -> usize) {
+    fn note(&self, model: &str, counts: impl Fn(usize, usize) -> usize) {
         let Some(planned) = self.planned.get(model) else { return };
         let mut all = self.done.lock().unwrap_or_else(PoisonError::into_inner);
         let done = all.entry(model.to_owned()).or_default();
-        *done = count(*done, *planned);
+        *done = counts(*done, *planned);
         let done = all.values().sum::<usize>() as u64;
         self.reporter.report(Event::StepAdvanced { step: STEP.to_owned(), done });
     }
@@ -64,7 +64,9 @@ impl Meter {
     pub fn finish(&self, built: usize) {
         let total = self.total();
         if total > 0 {
-            let line = format!("{} of {total} planned", counted(built as u64, "partition"));
+            // A table that is built as a whole is planned as one, however many days it turns out to have.
+            let planned = if built as u64 <= total { format!(" of {} planned", count(total)) } else { String::new() };
+            let line = format!("{}{planned}", counted(built as u64, "partition"));
             self.reporter.report(Event::StepFinished { step: STEP.to_owned(), line });
         }
     }
