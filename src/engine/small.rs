@@ -29,7 +29,7 @@ const SMALL_FILE: u64 = 128 << 10;
 const SCAN_STORED: u64 = 16 << 20;
 const SCAN_HELD: u64 = 64 << 20;
 /// How much is kept for the next scans at most, in bytes of memory, and of all that queries may use.
-const KEPT: usize = 96 << 20;
+const KEPT: usize = 64 << 20;
 const KEPT_OF_MEMORY: usize = 8;
 /// Files that are read at once.
 const FILES_AT_ONCE: usize = 16;
@@ -43,9 +43,9 @@ pub struct SmallFiles {
     /// How much is kept.
     limit: usize,
     kept: Mutex<Kept>,
-    /// Held by the scan that reads files: another one that wants the same, as in a model that looks at a table twice, waits
-    /// for them instead of reading them, too.
-    reading: tokio::sync::Mutex<()>,
+    /// Held by the scan that reads files of a folder: another one, as of a model that looks at a table twice, waits for them
+    /// instead of reading them, too.
+    reading: Mutex<HashMap<Path, Arc<tokio::sync::Mutex<()>>>>,
 }
 
 #[derive(Default)]
@@ -83,7 +83,7 @@ impl SmallFiles {
             up_to: SMALL_FILE,
             limit: KEPT.min(memory / KEPT_OF_MEMORY),
             kept: Mutex::default(),
-            reading: tokio::sync::Mutex::default(),
+            reading: Mutex::default(),
         }
     }
 
@@ -123,7 +123,8 @@ impl SmallFiles {
         let stored = |field: &&Arc<Field>| !partitioned || field.name() != "dt";
         let stored: SchemaRef =
             Arc::new(Schema::new(schema.fields().iter().filter(stored).cloned().collect::<Vec<_>>()));
-        let _one_at_a_time = if self.are_known(&files) { None } else { Some(self.reading.lock().await) };
+        let folder = self.folder(&files, partitioned);
+        let _one_at_a_time = if self.are_known(&files, &stored) { None } else { Some(folder.lock().await) };
         let batch = |(meta, slot): (ObjectMeta, Slot)| {
             let (this, store, stored, schema) = (&self, &store, &stored, &schema);
             async move {
@@ -153,9 +154,20 @@ impl SmallFiles {
         gathered(batches, &schema)
     }
 
-    fn are_known(&self, files: &[(ObjectMeta, Slot)]) -> bool {
+    /// The folder of the files' table, to be locked.
+    fn folder(&self, files: &[(ObjectMeta, Slot)], partitioned: bool) -> Arc<tokio::sync::Mutex<()>> {
+        let above = if partitioned { 2 } else { 1 };
+        let mut folder: Vec<_> = files.first().map(|(meta, _)| meta.location.parts().collect()).unwrap_or_default();
+        folder.truncate(folder.len().saturating_sub(above));
+        let mut reading = self.reading.lock().unwrap_or_else(PoisonError::into_inner);
+        Arc::clone(reading.entry(folder.into_iter().collect()).or_default())
+    }
+
+    /// Whether nothing of the files has to be read or decoded.
+    fn are_known(&self, files: &[(ObjectMeta, Slot)], wanted: &SchemaRef) -> bool {
         let kept = self.kept.lock().unwrap_or_else(PoisonError::into_inner);
-        files.iter().all(|(meta, _)| kept.files.contains_key(&meta.location))
+        let known = |meta: &ObjectMeta| kept.files.get(&meta.location);
+        files.iter().all(|(meta, _)| known(meta).is_some_and(|columns| columns.has(wanted)))
     }
 
     /// What is kept of a file.
@@ -164,17 +176,24 @@ impl SmallFiles {
     }
 
     fn keep(&self, path: Path, columns: &Columns) {
-        let bytes = columns.memory();
         // One that takes the place of many is read again.
-        if bytes > self.limit / 4 {
+        if columns.memory() > self.limit / 4 {
             return;
         }
         let mut kept = self.kept.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut columns = columns.clone();
+        if let Some(before) = kept.files.remove(&path) {
+            kept.bytes -= before.memory();
+            for (name, column) in before.by_name {
+                columns.by_name.entry(name).or_insert(column);
+            }
+        }
+        let bytes = columns.memory();
         if kept.bytes + bytes > self.limit {
             *kept = Kept::default();
         }
-        let before = kept.files.insert(path, columns.clone());
-        kept.bytes = (kept.bytes + bytes).saturating_sub(before.map_or(0, |before| before.memory()));
+        kept.bytes += bytes;
+        kept.files.insert(path, columns);
     }
 }
 
@@ -185,11 +204,18 @@ impl Columns {
         Self { file, rows, by_name: HashMap::new() }
     }
 
+    fn lacks(&self, field: &Field) -> bool {
+        self.by_name.get(field.name()).is_none_or(|column| column.data_type() != field.data_type())
+    }
+
+    /// Whether all of these columns are there, as they are typed.
+    fn has(&self, wanted: &SchemaRef) -> bool {
+        !wanted.fields().iter().any(|field| self.lacks(field))
+    }
+
     /// The columns among these that are not there, or are of another type.
     fn missing(&self, wanted: &SchemaRef) -> SchemaRef {
-        let is_there = |field: &Field| Some(self.by_name.get(field.name())?.data_type() == field.data_type());
-        let missing = |field: &&Arc<Field>| is_there(field) != Some(true);
-        let missing: Vec<Arc<Field>> = wanted.fields().iter().filter(missing).cloned().collect();
+        let missing: Vec<Arc<Field>> = wanted.fields().iter().filter(|field| self.lacks(field)).cloned().collect();
         if missing.len() == wanted.fields().len() { Arc::clone(wanted) } else { Arc::new(Schema::new(missing)) }
     }
 
@@ -266,7 +292,7 @@ fn gathered(batches: Vec<RecordBatch>, schema: &SchemaRef) -> Result<Vec<RecordB
 #[cfg(test)]
 mod tests {
     use arrow::array::{AsArray, Int32Array, StringArray};
-    use arrow::datatypes::{DataType, Int64Type};
+    use arrow::datatypes::{DataType, Int32Type, Int64Type};
     use object_store::memory::InMemory;
     use object_store::{ObjectStoreExt, PutPayload};
 
@@ -312,9 +338,12 @@ mod tests {
         for (meta, _) in [&old, &new] {
             store.delete(&meta.location).await.expect("is gone");
         }
-        assert_eq!(read(vec![old, new.clone()], &today).await.expect("is kept"), rows);
-        // The same column as another type is another column.
-        assert!(read(vec![new], &fields(&[("n", DataType::Int32)])).await.is_err());
+        assert_eq!(read(vec![old.clone(), new.clone()], &today).await.expect("is kept"), rows);
+        // The same column as another type is another column, and the files are not opened for it.
+        let narrow = fields(&[("n", DataType::Int32)]);
+        let (narrow, wide) = tokio::join!(read(vec![old.clone(), new.clone()], &narrow), read(vec![old, new], &today));
+        assert_eq!(narrow.expect("is kept").column(0).as_primitive::<Int32Type>().values(), &[1, 2, 3, 4]);
+        assert_eq!(wide.expect("is kept"), rows);
     }
 
     #[test]

@@ -69,7 +69,7 @@ pub async fn build(
         (first_days, asked)
     };
     pass(target.force, first_days, asked).build(&mut progress).await?;
-    meter.finish(progress.reports.iter().map(|report| report.built).sum());
+    meter.finish(progress.reports.iter().map(|report| (report.model.as_str(), report.built)));
     Ok(progress.reports)
 }
 

@@ -60,13 +60,16 @@ impl Meter {
         self.reporter.report(Event::StepAdvanced { step: STEP.to_owned(), done });
     }
 
-    /// Says what came of it.
-    pub fn finish(&self, built: usize) {
+    /// Says what came of it, by the partitions that were built of each model.
+    pub fn finish<'a>(&self, built: impl Iterator<Item = (&'a str, usize)> + Clone) {
         let total = self.total();
         if total > 0 {
             // A table that is built as a whole is planned as one, however many days it turns out to have.
-            let planned = if built as u64 <= total { format!(" of {} planned", count(total)) } else { String::new() };
-            let line = format!("{}{planned}", counted(built as u64, "partition"));
+            let planned = |model: &str| self.planned.get(model).copied().unwrap_or(0);
+            let is_beyond = built.clone().any(|(model, built)| built > planned(model));
+            let sum: u64 = built.map(|(_, built)| built as u64).sum();
+            let built = counted(sum, "partition");
+            let line = if is_beyond || sum > total { built } else { format!("{built} of {} planned", count(total)) };
             self.reporter.report(Event::StepFinished { step: STEP.to_owned(), line });
         }
     }

@@ -91,7 +91,7 @@ fn days_of(job: &LogsIngest<'_>, files: Vec<Planned>) -> Result<Vec<BizDate>> {
         });
         let mut days = Vec::new();
         for segment in segments {
-            days.extend(work.decode(segment, &give_back)?.days.iter().map(|rows| rows.day));
+            days.extend(work.days(segment, &give_back)?);
         }
         Ok(days)
     })

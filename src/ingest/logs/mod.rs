@@ -189,7 +189,7 @@ fn run(
     let (to_workers, segments) = sync_channel(0);
     let (to_landing, results) = sync_channel(1);
     let (give_back, used) = channel();
-    // Held by the workers alone: when they have stopped, the reader must notice.
+    // Held by the workers alone, as is `give_back`: when they have stopped, the reader must notice.
     let segments = Arc::new(Mutex::new(segments));
     let work = &work;
     std::thread::scope(|scope| {
@@ -220,7 +220,10 @@ fn decode_all(
     loop {
         let next = segments.lock().unwrap_or_else(PoisonError::into_inner).recv();
         let Ok(segment) = next else { return };
-        if to_landing.send(work.decode(segment, give_back)).is_err() {
+        let done = work.decode(segment, give_back);
+        // What failed may have its buffer no more: whoever waits for one must notice that nobody gives any back.
+        let failed = done.is_err();
+        if to_landing.send(done).is_err() || failed {
             return;
         }
     }

@@ -1,8 +1,8 @@
 //! Reads the planned files one after another and cuts their decompressed bytes into segments at line ends.
 //!
 //! A segment holds many small files or a part of a large one. Where it is cut depends on the bytes alone, never on the
-//! speed of anything, so that the same files give the same segments. Memory is that of a fixed number of buffers, which go
-//! to and fro between the reader and those who decode.
+//! speed of anything, so that the same files give the same segments. Memory is mostly that of a fixed number of buffers,
+//! which go to and fro between the reader and those who decode.
 
 use std::io::{ErrorKind, Read};
 use std::sync::mpsc::{Receiver, SyncSender};

@@ -77,6 +77,27 @@ impl Work<'_> {
     /// # Errors
     /// When rows are lost or made on the way, or cannot be encoded; either is a mistake of the program.
     pub fn decode(&self, segment: Segment, give_back: &Sender<Vec<u8>>) -> Result<Done> {
+        let (begun, segment, decoded) = self.decoded(segment, give_back)?;
+        let Segment { number, reached, warnings, bytes, stored, .. } = segment;
+        let Decoded { days, rejects, files, .. } = decoded;
+        let counts = begun.iter().copied().zip(files.into_iter().map(|(_, counts)| counts)).collect();
+        let days = by_day(days, &begun)?;
+        let rejects = rejects.into_iter().map(|(day, batch)| Ok((day, reject_rows(batch)?)));
+        let rejects = rejects.collect::<Result<_>>()?;
+        Ok(Done { number, days, rejects, counts, reached, warnings, bytes, stored })
+    }
+
+    /// The days of which a segment has events, without making files of them.
+    ///
+    /// # Errors
+    /// As of [`Self::decode`].
+    pub fn days(&self, segment: Segment, give_back: &Sender<Vec<u8>>) -> Result<Vec<BizDate>> {
+        let (_, _, decoded) = self.decoded(segment, give_back)?;
+        Ok(decoded.days.iter().map(|batch| batch.day).collect())
+    }
+
+    /// The columns of a segment, whose buffer is given back, and the files it has lines of, by place in the plan.
+    fn decoded(&self, mut segment: Segment, give_back: &Sender<Vec<u8>>) -> Result<(Vec<usize>, Segment, Decoded)> {
         let mut decoder = Decoder::new(self.name, self.source, self.zone)?;
         let mut begun: Vec<usize> = Vec::new();
         for part in &segment.parts {
@@ -91,16 +112,10 @@ impl Work<'_> {
             }
         }
         let decoded = decoder.finish()?;
-        let Segment { number, reached, warnings, bytes, stored, buffer, .. } = segment;
         // At the end of the input nobody reads into it any more.
-        let _ = give_back.send(buffer);
-        check(&decoded).with_context(|| format!("segment {number} of {}", self.name))?;
-        let Decoded { days, rejects, files, .. } = decoded;
-        let counts = begun.iter().copied().zip(files.into_iter().map(|(_, counts)| counts)).collect();
-        let days = by_day(days, &begun)?;
-        let rejects = rejects.into_iter().map(|(day, batch)| Ok((day, reject_rows(batch)?)));
-        let rejects = rejects.collect::<Result<_>>()?;
-        Ok(Done { number, days, rejects, counts, reached, warnings, bytes, stored })
+        let _ = give_back.send(std::mem::take(&mut segment.buffer));
+        check(&decoded).with_context(|| format!("segment {} of {}", segment.number, self.name))?;
+        Ok((begun, segment, decoded))
     }
 }
 
