@@ -5,6 +5,7 @@
 mod functions;
 mod memory;
 mod order;
+mod pool;
 mod scan;
 mod schemas;
 mod small;
@@ -19,7 +20,7 @@ use datafusion::catalog::{
     CatalogProvider, CatalogProviderList, MemoryCatalogProvider, MemoryCatalogProviderList, MemorySchemaProvider,
 };
 use datafusion::execution::context::{SessionConfig, SessionContext, SessionState};
-use datafusion::execution::memory_pool::{FairSpillPool, TrackConsumersPool};
+use datafusion::execution::memory_pool::TrackConsumersPool;
 use datafusion::execution::runtime_env::{RuntimeEnv, RuntimeEnvBuilder};
 use datafusion::execution::session_state::SessionStateBuilder;
 use datafusion::physical_plan::SendableRecordBatchStream;
@@ -27,6 +28,7 @@ use datafusion::prelude::SQLOptions;
 
 pub use functions::{Calendar, register_calendar};
 pub use memory::memory_table;
+use pool::QueryMemory;
 pub use scan::{LakeScan, Sees, cast_batch};
 pub use schemas::{Seeds, register_lake};
 pub use template::{Template, analyzed};
@@ -71,7 +73,7 @@ impl Engine {
     /// When there is no folder to spill to.
     pub fn new(lake: &Lake, memory: usize, threads: usize, zone: Zone) -> Result<Self> {
         let consumers = std::num::NonZeroUsize::new(NAMED_CONSUMERS).context("at least one consumer")?;
-        let pool = Arc::new(TrackConsumersPool::new(FairSpillPool::new(memory), consumers));
+        let pool = Arc::new(TrackConsumersPool::new(QueryMemory::new(memory), consumers));
         let runtime = RuntimeEnvBuilder::new().with_memory_pool(pool).build_arc()?;
         runtime.register_object_store(lake.root(), lake.store());
         let mut config = SessionConfig::new()
