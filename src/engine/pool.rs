@@ -9,11 +9,8 @@ use std::fmt;
 use datafusion::common::Result;
 use datafusion::execution::memory_pool::{FairSpillPool, MemoryConsumer, MemoryLimit, MemoryPool, MemoryReservation};
 
-/// Up to this part of it there is plenty of memory.
-const PLENTY: f64 = 0.5;
-
-/// Memory of so many bytes. What can spill may hold half of it more than its equal part, so that at the very most half as much
-/// again is promised.
+/// Memory of so many bytes, of which there is plenty as long as half is free. At the very most half as much again is promised:
+/// when a few hold the first half, and all others get their part of the whole.
 #[derive(Debug)]
 pub struct QueryMemory {
     fair: FairSpillPool,
@@ -23,7 +20,7 @@ pub struct QueryMemory {
 impl QueryMemory {
     /// All of it is free.
     pub fn new(bytes: usize) -> Self {
-        Self { fair: FairSpillPool::new(bytes), plenty: (bytes as f64 * PLENTY) as usize }
+        Self { fair: FairSpillPool::new(bytes), plenty: bytes / 2 }
     }
 }
 

@@ -172,6 +172,7 @@ impl<'a> Stager<'a> {
                     continue;
                 }
                 let (schema, batches) = (staged.file_schema.clone(), std::mem::take(&mut staged.batches));
+                // On the threads that compute: on others, each would keep memory of its own.
                 self.encoding.push_back((place, tokio::spawn(async move { encoded(&schema, &batches) })));
             }
             self.bytes = 0;
