@@ -6,6 +6,7 @@ mod functions;
 mod memory;
 mod order;
 mod pool;
+mod prepared;
 mod scan;
 mod schemas;
 mod small;

@@ -1,26 +1,27 @@
 //! A query that is planned once and computed for many days.
 //!
 //! Reading SQL and optimising its plan take as long as computing a small partition. A day's value and the files that are
-//! read for it change neither; they are put into the optimised plan.
+//! read for it change neither; they are put into the optimised plan, and where rows are few into a physical one.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::HashMap;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use anyhow::{Result, bail};
-use arrow::datatypes::{DataType, Field};
-use datafusion::catalog::TableProvider;
+use arrow::datatypes::{DataType, Field, SchemaRef};
 use datafusion::common::tree_node::{Transformed, TreeNode, TreeNodeRecursion};
 use datafusion::common::{DFSchema, ParamValues, ScalarValue, TableReference};
 use datafusion::dataframe::DataFrame;
 use datafusion::datasource::provider_as_source;
 use datafusion::execution::context::SessionContext;
 use datafusion::logical_expr::expr::Placeholder;
-use datafusion::logical_expr::{Expr, LogicalPlan, TableScan, TableType};
+use datafusion::logical_expr::{Expr, LogicalPlan, TableScan};
 use datafusion::optimizer::common_subexpr_eliminate::CommonSubexprEliminate;
 use datafusion::optimizer::simplify_expressions::SimplifyExpressions;
 use datafusion::optimizer::{Optimizer, OptimizerConfig, OptimizerRule};
 use datafusion::physical_plan::{SendableRecordBatchStream, execute_stream};
 
+use super::prepared::{Idle, Prepared, Tables, table_of};
 use crate::date::{BizDate, Slot};
 
 /// The parameter of a query that is computed by the day.
@@ -29,10 +30,14 @@ const DAY: &str = "$dt";
 /// An optimised query, its day still open.
 pub struct Template {
     plan: LogicalPlan,
-    /// The tables that it reads of a session; others are its own.
-    tables: HashSet<TableReference>,
+    /// The tables that it reads of a session, and their columns; others are its own.
+    tables: HashMap<TableReference, SchemaRef>,
     /// What is done when the day is known: what is said of it becomes constants, and conditions on columns.
     rest: Optimizer,
+    /// Whether a physical plan can be made before the day is known, as far as that is known.
+    can_be_prepared: AtomicBool,
+    /// The physical plans that were.
+    idle: Idle,
 }
 
 impl Template {
@@ -44,19 +49,22 @@ impl Template {
         let state = session.state();
         let analyzed = analyzed(session, query)?;
         let tables = tables_of(&analyzed)?;
-        let tables = tables.into_iter().filter(|name| session.table_exist(name.clone()).unwrap_or(false)).collect();
+        let tables =
+            tables.into_iter().filter(|(name, _)| session.table_exist(name.clone()).unwrap_or(false)).collect();
         // A day that is not known yet would be computed once and referred to as a column, which no file is pruned by.
         let common = CommonSubexprEliminate::new();
         let rules = state.optimizers().iter().filter(|rule| rule.name() != common.name()).cloned();
         let early = Optimizer::with_rules(rules.collect()).optimize(analyzed.clone(), &state, |_, _| {});
-        Ok(match early {
+        let (plan, rest, can_be_prepared) = match early {
             Ok(plan) => {
                 let rest = Optimizer::with_rules(vec![Arc::new(SimplifyExpressions::new()), Arc::new(common)]);
-                Self { plan, tables, rest }
+                let can_be_prepared = is_by_day_and_not_recursive(&plan)?;
+                (plan, rest, can_be_prepared)
             }
             // Some rules compute what an expression comes to, which the day has to be known for.
-            Err(_) => Self { plan: analyzed, tables, rest: Optimizer::with_rules(state.optimizers().to_vec()) },
-        })
+            Err(_) => (analyzed, Optimizer::with_rules(state.optimizers().to_vec()), false),
+        };
+        Ok(Self { plan, tables, rest, can_be_prepared: can_be_prepared.into(), idle: Idle::default() })
     }
 
     /// The columns of its rows.
@@ -69,40 +77,66 @@ impl Template {
     /// # Errors
     /// When a table is missing or has other columns, or the storage fails.
     pub async fn rows(&self, session: &SessionContext, day: Slot) -> Result<SendableRecordBatchStream> {
+        let (state, tables) = (session.state(), self.tables(session).await?);
+        // Rows that are computed in one piece are few, and it takes longer to plan than to compute them.
+        if state.config().target_partitions() == 1 && self.can_be_prepared.load(Ordering::Relaxed) {
+            let prepared = match self.idle.take() {
+                Some(prepared) => Ok(prepared),
+                None => Prepared::new(&state, &self.plan, DAY, &tables).await,
+            };
+            match prepared {
+                Ok(prepared) => return Ok(prepared.run(&state, day, &tables, &self.idle).await?),
+                Err(_) => self.can_be_prepared.store(false, Ordering::Relaxed),
+            }
+        }
         let day = ScalarValue::Date32(day.map(BizDate::days));
         let values = ParamValues::from(vec![(DAY.trim_start_matches('$'), day)]);
-        let plan = self.over(session, self.plan.clone().replace_params_with_values(&values)?).await?;
-        let state = session.state();
+        let plan = over(self.plan.clone().replace_params_with_values(&values)?, &tables)?;
         let plan = self.rest.optimize(plan, &state, |_, _| {})?;
         let plan = state.query_planner().create_physical_plan(&plan, &state).await?;
         Ok(execute_stream(plan, state.task_ctx())?)
     }
 
-    /// A plan of the query over the tables of a session.
-    async fn over(&self, session: &SessionContext, plan: LogicalPlan) -> Result<LogicalPlan> {
-        let mut tables: HashMap<&TableReference, Arc<dyn TableProvider>> = HashMap::new();
-        for name in &self.tables {
-            tables.insert(name, session.table_provider(name.clone()).await?);
-        }
-        let mut changed = None;
-        let over = plan.transform_up_with_subqueries(|plan| {
-            let LogicalPlan::TableScan(scan) = plan else { return Ok(Transformed::no(plan)) };
-            let table = tables.get(&scan.table_name);
-            // What a recursive query has so far may be called like a table, and is temporary.
-            let Some(table) = table.filter(|_| scan.source.table_type() != TableType::Temporary) else {
-                return Ok(Transformed::no(LogicalPlan::TableScan(scan)));
-            };
-            if table.schema().fields() != scan.source.schema().fields() {
-                changed = Some(scan.table_name.to_string());
+    /// Its tables as a session has them.
+    async fn tables(&self, session: &SessionContext) -> Result<Tables> {
+        let mut tables = Tables::new();
+        for (name, planned) in &self.tables {
+            let table = session.table_provider(name.clone()).await?;
+            if table.schema().fields() != planned.fields() {
+                bail!("{name} got other columns while it was read");
             }
-            let source = provider_as_source(Arc::clone(table));
-            Ok(Transformed::yes(LogicalPlan::TableScan(TableScan { source, ..scan })))
-        })?;
-        match changed {
-            Some(name) => bail!("{name} got other columns while it was read"),
-            None => Ok(over.data),
+            tables.insert(name.clone(), table);
         }
+        Ok(tables)
     }
+}
+
+/// A plan over some tables.
+fn over(plan: LogicalPlan, tables: &Tables) -> Result<LogicalPlan> {
+    let over = plan.transform_up_with_subqueries(|plan| {
+        let LogicalPlan::TableScan(scan) = plan else { return Ok(Transformed::no(plan)) };
+        Ok(match table_of(&scan, tables) {
+            Some(table) => {
+                let source = provider_as_source(Arc::clone(table));
+                Transformed::yes(LogicalPlan::TableScan(TableScan { source, ..scan }))
+            }
+            None => Transformed::no(LogicalPlan::TableScan(scan)),
+        })
+    })?;
+    Ok(over.data)
+}
+
+/// Whether the day is asked for, and nothing is computed again and again, for which a plan has to be new.
+fn is_by_day_and_not_recursive(plan: &LogicalPlan) -> Result<bool> {
+    let (mut by_day, mut recursive) = (false, false);
+    plan.apply_with_subqueries(|plan| {
+        recursive |= matches!(plan, LogicalPlan::RecursiveQuery(_));
+        plan.apply_expressions(|expr| {
+            by_day |= expr.exists(|expr| Ok(matches!(expr, Expr::Placeholder(Placeholder { id, .. }) if id == DAY)))?;
+            Ok(TreeNodeRecursion::Continue)
+        })
+    })?;
+    Ok(by_day && !recursive)
 }
 
 /// The plan of a query, in which `$dt` is a day, with the types that its columns will have.
@@ -114,16 +148,16 @@ pub fn analyzed(session: &SessionContext, query: DataFrame) -> Result<LogicalPla
     Ok(state.analyzer().execute_and_check(plan, &state.options(), |_, _| {})?)
 }
 
-/// The tables that a plan names.
-fn tables_of(plan: &LogicalPlan) -> Result<HashSet<TableReference>> {
-    let mut names = HashSet::new();
+/// The tables that a plan names, and their columns.
+fn tables_of(plan: &LogicalPlan) -> Result<HashMap<TableReference, SchemaRef>> {
+    let mut tables = HashMap::new();
     plan.apply_with_subqueries(|plan| {
         if let LogicalPlan::TableScan(scan) = plan {
-            names.insert(scan.table_name.clone());
+            tables.insert(scan.table_name.clone(), scan.source.schema());
         }
         Ok(TreeNodeRecursion::Continue)
     })?;
-    Ok(names)
+    Ok(tables)
 }
 
 /// The plan with the day's type where its value will be.
@@ -146,31 +180,46 @@ mod tests {
     use arrow::array::{ArrayRef, Date32Array, Int64Array, RecordBatch};
     use arrow::util::pretty::pretty_format_batches;
     use datafusion::datasource::MemTable;
+    use datafusion::prelude::SessionConfig;
     use futures::TryStreamExt;
 
     use super::*;
 
-    /// A session with a table `t` of numbers, each with its day.
-    fn session(rows: &[(i64, i32)]) -> SessionContext {
+    /// A session with a table `t` of numbers, each with its day, that computes in so many pieces.
+    fn session(rows: &[(i64, i32)], pieces: usize) -> SessionContext {
         let numbers: ArrayRef = Arc::new(Int64Array::from_iter_values(rows.iter().map(|row| row.0)));
         let days: ArrayRef = Arc::new(Date32Array::from_iter_values(rows.iter().map(|row| row.1)));
         let batch = RecordBatch::try_from_iter([("n", numbers), ("dt", days)]).expect("a batch");
         let table = MemTable::try_new(batch.schema(), vec![vec![batch]]).expect("a table");
-        let session = SessionContext::new();
+        let session = SessionContext::new_with_config(SessionConfig::new().with_target_partitions(pieces));
         session.register_table("t", Arc::new(table)).expect("registers");
         session
     }
 
-    async fn computed(sql: &str, rows: &[(i64, i32)], day: Slot) -> String {
-        // Planned with other rows than it is computed of.
-        let planning = session(&[(0, 0)]);
+    /// Planned with other rows than it is computed of.
+    async fn template(sql: &str) -> Template {
+        let planning = session(&[(0, 0)], 2);
         let query = planning.sql(sql).await.expect("plans");
-        let template = Template::new(&planning, query).expect("optimises");
-        let rows: Vec<RecordBatch> =
-            template.rows(&session(rows), day).await.expect("plans").try_collect().await.expect("computes");
+        Template::new(&planning, query).expect("optimises")
+    }
+
+    async fn cells(rows: SendableRecordBatchStream) -> String {
+        let rows: Vec<RecordBatch> = rows.try_collect().await.expect("computes");
         let text = pretty_format_batches(&rows).expect("text").to_string();
         let cells = text.lines().skip(3).filter(|line| line.starts_with('|'));
         cells.map(|line| line.replace(['|', ' '], "")).collect::<Vec<_>>().join(" ")
+    }
+
+    /// What comes of a query in pieces; and in one, by a plan that was made for another day and other rows.
+    async fn computed(sql: &str, rows: &[(i64, i32)], day: Slot) -> String {
+        let template = template(sql).await;
+        let in_pieces = cells(template.rows(&session(rows, 2), day).await.expect("plans")).await;
+        for (others, day) in [(&[(3, 9), (1, 77)][..], Some(BizDate::from_days(9))), (&[], None)] {
+            cells(template.rows(&session(others, 1), day).await.expect("plans")).await;
+        }
+        let in_one = cells(template.rows(&session(rows, 1), day).await.expect("plans")).await;
+        assert_eq!(in_one, in_pieces, "{sql}");
+        in_pieces
     }
 
     #[tokio::test]
@@ -184,6 +233,20 @@ mod tests {
             assert_eq!(computed(next, &rows, day).await, of_two);
         }
         assert_eq!(computed("select count(*) as n from t where dt is not distinct from $dt", &rows, None).await, "0");
+        // The day where rules would like to know it: in groups, windows, joins, names of columns, subqueries, limits.
+        for (sql, expected) in [
+            ("select $dt, count(*) as n from t where dt = $dt group by dt", "1970-01-032"),
+            ("select sum(n) over (order by n) as n from t where dt = $dt order by n", "2 6"),
+            ("select a.n from t as a left join t as b on a.dt = b.dt - 1 and a.dt = $dt where b.n = 8", "2 4"),
+            ("select \"t.dt = $dt\" from (select dt = $dt from t where n = 4)", "true"),
+            ("select n from t where dt = (select max(dt) from t where dt < $dt)", "1"),
+            ("select n from t where dt in ($dt, $dt + 1) order by n desc limit 2", "8 4"),
+            ("select count(*) from t where dt between $dt - interval '1 month' and date_trunc('month', $dt)", "0"),
+            ("select n from t where exists (select 1 from t as o where o.n = 2 * t.n and o.dt > $dt)", "4"),
+            ("select count(*) as n from t where $dt is null or dt > $dt union all select 7 order by 1", "1 7"),
+        ] {
+            assert_eq!(computed(sql, &rows, Some(BizDate::from_days(2))).await, expected, "{sql}");
+        }
     }
 
     #[tokio::test]
@@ -198,5 +261,39 @@ mod tests {
         let nobody =
             "select n, (select coalesce(max(other.dt), $dt) from t as other where other.n = t.n + 100) as dt from t";
         assert_eq!(computed(nobody, &[(5, 1)], Some(BizDate::from_days(31))).await, "51970-02-01");
+    }
+
+    #[tokio::test]
+    async fn a_plan_is_made_once_and_lent_to_one_at_a_time() {
+        let template = template("select sum(n) as n, $dt - interval '1 day' from t where dt = $dt").await;
+        let day = |day| Some(BizDate::from_days(day));
+        let (one, two) = (session(&[(1, 1), (2, 2)], 1), session(&[(40, 2)], 1));
+        assert!(template.idle.take().is_none(), "none is made before it is needed");
+        for _ in 0..3 {
+            assert_eq!(cells(template.rows(&one, day(2)).await.expect("plans")).await, "21970-01-02");
+            let made = template.idle.take().expect("it is idle again");
+            assert!(template.idle.take().is_none(), "it is the only one");
+            template.idle.put(made);
+        }
+        // Two at a time need two.
+        let first = template.rows(&one, day(1)).await.expect("plans");
+        let second = template.rows(&two, day(2)).await.expect("plans");
+        assert_eq!(cells(second).await, "401970-01-02");
+        assert_eq!(cells(first).await, "11970-01-01");
+        assert!(template.idle.take().is_some() && template.idle.take().is_some());
+    }
+
+    #[tokio::test]
+    async fn only_a_query_that_asks_for_the_day_and_does_not_repeat_itself_is_prepared() {
+        let recursive = "with recursive r as (select 1 as n union all select n + 1 from r where n < 3) \
+                         select r.n from r cross join t where t.dt = $dt";
+        for (sql, is_prepared) in [
+            ("select n from t where dt = $dt", true),
+            ("select n, (select max(n) from t as other where other.dt < $dt) as most from t", true),
+            ("select n from t", false),
+            (recursive, false),
+        ] {
+            assert_eq!(template(sql).await.can_be_prepared.into_inner(), is_prepared, "{sql}");
+        }
     }
 }

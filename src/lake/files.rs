@@ -8,13 +8,14 @@ use bytes::Bytes;
 use object_store::path::Path;
 use object_store::{ObjectStore, ObjectStoreExt};
 use parquet::arrow::arrow_reader::{ArrowReaderOptions, ParquetRecordBatchReaderBuilder};
-use parquet::arrow::arrow_writer::ArrowWriterOptions;
+use parquet::arrow::arrow_writer::{ArrowColumnChunk, ArrowColumnWriter, ArrowWriterOptions, compute_leaves};
 use parquet::arrow::{ArrowWriter, ProjectionMask};
 use parquet::basic::{Compression, ZstdLevel};
 use parquet::file::properties::{EnabledStatistics, WriterProperties};
-use parquet::schema::types::ColumnPath;
+use parquet::schema::types::{ColumnDescPtr, ColumnPath};
 use serde_json::{Map, Value, json};
 
+use super::dictionary::{Chunk, DictionaryEncoder};
 use super::encoding::with_encoding;
 use super::order::{prunes, sorting_columns};
 use crate::date::BizDate;
@@ -45,8 +46,9 @@ pub struct EncodedFile {
 pub fn encode_parquet(schema: &SchemaRef, batches: &[RecordBatch]) -> Result<EncodedFile> {
     let rows = batches.iter().map(|b| b.num_rows() as u64).sum();
     let zstd = Compression::ZSTD(ZstdLevel::try_new(1).context("zstd level")?);
+    let compression = if rows < FEW_ROWS { Compression::SNAPPY } else { zstd };
     let mut properties = WriterProperties::builder()
-        .set_compression(if rows < FEW_ROWS { Compression::SNAPPY } else { zstd })
+        .set_compression(compression)
         .set_max_row_group_row_count(Some(ROW_GROUP_ROWS))
         .set_sorting_columns(sorting_columns(schema, batches)?)
         // Row groups are small enough to be pruned by; an index of pages costs every reader more than it saves.
@@ -62,15 +64,99 @@ pub fn encode_parquet(schema: &SchemaRef, batches: &[RecordBatch]) -> Result<Enc
                 .set_column_statistics_enabled(ColumnPath::from(field.name().as_str()), EnabledStatistics::None);
         }
     }
-    let properties = properties.build();
-    // Without Arrow's own schema in the footer a dictionary column reads back as what it means: strings.
-    let options = ArrowWriterOptions::new().with_properties(properties).with_skip_arrow_metadata(true);
-    let mut writer = ArrowWriter::try_new_with_options(Vec::new(), schema.clone(), options)?;
-    for batch in batches {
-        writer.write(batch)?;
-    }
-    let bytes = writer.into_inner()?;
+    let bytes = written(schema, batches, &properties.build(), compression)?;
     Ok(EncodedFile { bytes: bytes.into(), rows, stats: statistics(schema, batches, rows) })
+}
+
+/// The file, a row group after the other: columns of values that repeat by ourselves, the others by the `parquet` crate.
+fn written(
+    schema: &SchemaRef,
+    batches: &[RecordBatch],
+    properties: &WriterProperties,
+    compression: Compression,
+) -> Result<Vec<u8>> {
+    let (mut file, _) = crate_writer(schema, properties)?.into_serialized_writer()?;
+    let described = file.schema_descr();
+    let leaves: Vec<(usize, ColumnDescPtr)> = (0..described.num_columns())
+        .map(|leaf| (described.get_column_root_idx(leaf), described.column(leaf)))
+        .collect();
+    let mut dictionaries = DictionaryEncoder::new(compression)?;
+    for rows in row_groups(batches) {
+        let columns: Vec<Vec<ArrayRef>> =
+            (0..schema.fields().len()).map(|at| rows.iter().map(|part| part.column(at).clone()).collect()).collect();
+        let mut chunks: Vec<Option<Chunk>> = columns.iter().map(|_| None).collect();
+        for (root, leaf) in leaves.iter().filter(|(_, leaf)| properties.dictionary_enabled(leaf.path())) {
+            let with_statistics = properties.statistics_enabled(leaf.path()) != EnabledStatistics::None;
+            chunks[*root] = dictionaries.chunk(leaf, &columns[*root], with_statistics)?;
+        }
+        let others: Vec<usize> = (0..chunks.len()).filter(|at| chunks[*at].is_none()).collect();
+        let mut others = crate_chunks(schema, &others, &columns, properties)?.into_iter();
+        let mut group = file.next_row_group()?;
+        for (root, _) in &leaves {
+            match chunks[*root].take() {
+                Some(chunk) => group.append_column(&chunk.bytes, chunk.close)?,
+                None => others.next().context("a chunk of each column")?.append_to_row_group(&mut group)?,
+            }
+        }
+        group.close()?;
+    }
+    Ok(file.into_inner()?)
+}
+
+/// The crate's chunks of some columns.
+fn crate_chunks(
+    schema: &SchemaRef,
+    places: &[usize],
+    columns: &[Vec<ArrayRef>],
+    properties: &WriterProperties,
+) -> Result<Vec<ArrowColumnChunk>> {
+    if places.is_empty() {
+        return Ok(Vec::new());
+    }
+    let schema: SchemaRef = schema.project(places)?.into();
+    let (_, factory) = crate_writer(&schema, properties)?.into_serialized_writer()?;
+    let mut writers = factory.create_column_writers(0)?.into_iter();
+    let mut chunks = Vec::with_capacity(writers.len());
+    for (field, place) in schema.fields().iter().zip(places) {
+        let mut leaves: Vec<ArrowColumnWriter> = Vec::new();
+        for part in &columns[*place] {
+            for (at, leaf) in compute_leaves(field, part)?.iter().enumerate() {
+                if at == leaves.len() {
+                    leaves.push(writers.next().context("a writer of each column")?);
+                }
+                leaves[at].write(leaf)?;
+            }
+        }
+        for leaf in leaves {
+            chunks.push(leaf.close()?);
+        }
+    }
+    Ok(chunks)
+}
+
+/// The crate's writer. Without Arrow's own schema in the footer a dictionary column reads back as what it means: strings.
+fn crate_writer(schema: &SchemaRef, properties: &WriterProperties) -> Result<ArrowWriter<Vec<u8>>> {
+    let options = ArrowWriterOptions::new().with_properties(properties.clone()).with_skip_arrow_metadata(true);
+    Ok(ArrowWriter::try_new_with_options(Vec::new(), SchemaRef::clone(schema), options)?)
+}
+
+/// The batches of each row group, cut where it is full.
+fn row_groups(batches: &[RecordBatch]) -> Vec<Vec<RecordBatch>> {
+    let mut groups: Vec<Vec<RecordBatch>> = Vec::new();
+    let mut room = 0;
+    for batch in batches {
+        let mut from = 0;
+        while from < batch.num_rows() {
+            if room == 0 {
+                groups.push(Vec::new());
+                room = ROW_GROUP_ROWS;
+            }
+            let rows = room.min(batch.num_rows() - from);
+            groups.last_mut().into_iter().for_each(|group| group.push(batch.slice(from, rows)));
+            (from, room) = (from + rows, room - rows);
+        }
+    }
+    groups
 }
 
 fn is_text(field: &Field) -> bool {

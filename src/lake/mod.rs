@@ -8,6 +8,7 @@ mod checkpoints;
 mod commit;
 mod compact;
 mod copy;
+mod dictionary;
 mod durable;
 mod encoding;
 mod files;

@@ -1,0 +1,606 @@
+//! Column chunks of values that repeat: each value once, and for each row its place among them.
+//!
+//! The `parquet` crate looks up every row's bytes in a hash table, also where it is given a dictionary, which was a sixth of
+//! the time of an ingest. Here a batch's dictionary is looked up once for each of its values, numbers and texts of up to twelve
+//! bytes are looked up as numbers, and what repeats the row before is not looked up. Whatever is not worth a dictionary, and
+//! every other encoding, is left to the crate.
+
+use std::collections::HashMap;
+use std::collections::hash_map::Entry;
+
+use anyhow::{Context, Result, bail};
+use arrow::array::{Array, ArrayRef, AsArray};
+use arrow::buffer::NullBuffer;
+use arrow::datatypes::{
+    DataType, Date32Type, Decimal128Type, Int32Type, Int64Type, TimeUnit, TimestampMicrosecondType,
+};
+use bytes::Bytes;
+use foldhash::fast::RandomState;
+use parquet::basic::{Compression, Encoding, PageType, Type};
+use parquet::column::page::{CompressedPage, Page, PageWriter};
+use parquet::column::writer::ColumnCloseResult;
+use parquet::data_type::ByteArray;
+use parquet::file::metadata::{ColumnChunkMetaData, PageEncodingStats};
+use parquet::file::statistics::Statistics;
+use parquet::file::writer::{SerializedPageWriter, TrackedWrite};
+use parquet::schema::types::ColumnDescPtr;
+use xxhash_rust::xxh3::xxh3_64;
+
+/// Rows of a page: what a reader decompresses at once.
+const PAGE_ROWS: usize = 32 * 1024;
+/// A dictionary of more bytes is not worth it.
+const DICTIONARY_BYTES: usize = 1 << 20;
+/// A text of so many bytes is a number of its own.
+const SHORT_BYTES: usize = 12;
+/// Bounds of longer texts are left out of a chunk's statistics.
+const BOUND_BYTES: usize = 64;
+
+/// A column chunk as it is to stand in a file.
+pub struct Chunk {
+    /// Its pages, the dictionary's first.
+    pub bytes: Bytes,
+    /// What the footer says of it, with offsets from its beginning.
+    pub close: ColumnCloseResult,
+}
+
+/// Makes column chunks one after another.
+pub struct DictionaryEncoder {
+    codec: Codec,
+    values: Values,
+    /// For each row that is not NULL the place of its value.
+    places: Vec<u32>,
+    /// For each row 1 or, where it is NULL, 0; nothing for a column without NULLs.
+    present: Vec<u32>,
+}
+
+impl DictionaryEncoder {
+    /// For chunks of one compression.
+    ///
+    /// # Errors
+    /// When it is none of those that the lake has.
+    pub fn new(compression: Compression) -> Result<Self> {
+        let values = Values::default();
+        Ok(Self { codec: Codec::new(compression)?, values, places: Vec::new(), present: Vec::new() })
+    }
+
+    /// The chunk of a column's rows; `None` when it is not worth a dictionary, is all NULL or of another kind of type.
+    ///
+    /// # Errors
+    /// When it cannot be compressed.
+    pub fn chunk(
+        &mut self,
+        column: &ColumnDescPtr,
+        parts: &[ArrayRef],
+        with_statistics: bool,
+    ) -> Result<Option<Chunk>> {
+        if column.max_rep_level() > 0 || column.max_def_level() > 1 {
+            return Ok(None);
+        }
+        self.values.clear();
+        self.places.clear();
+        self.present.clear();
+        let nulls: usize = parts.iter().map(|part| part.null_count()).sum();
+        let width = match column.physical_type() {
+            Type::INT32 => 4,
+            Type::INT64 => 8,
+            Type::BYTE_ARRAY => 0,
+            _ => return Ok(None),
+        };
+        for part in parts {
+            if self.take_in(part, width).is_none() || self.values.bytes.len() > DICTIONARY_BYTES {
+                return Ok(None);
+            }
+            match part.nulls() {
+                _ if nulls == 0 => {}
+                Some(there) => self.present.extend(there.iter().map(u32::from)),
+                None => self.present.extend(std::iter::repeat_n(1, part.len())),
+            }
+        }
+        if self.places.is_empty() || (nulls > 0 && column.max_def_level() == 0) {
+            return Ok(None);
+        }
+        let rows = self.places.len() + nulls;
+        let statistics = with_statistics.then(|| self.values.statistics(width, nulls as u64));
+        self.written(column, rows, statistics).map(Some)
+    }
+
+    /// The places of an array's values; `None` when they have none here.
+    fn take_in(&mut self, array: &ArrayRef, width: usize) -> Option<()> {
+        let (values, places) = (&mut self.values, &mut self.places);
+        places.reserve(array.len() - array.null_count());
+        let mut put = |place: Option<u32>| place.map(|place| places.push(place));
+        match array.data_type() {
+            DataType::Int32 if width == 4 => {
+                let numbers = array.as_primitive::<Int32Type>().values();
+                each(array.len(), array.nulls(), |row| put(values.number(numbers[row].into(), width)))
+            }
+            DataType::Date32 if width == 4 => {
+                let numbers = array.as_primitive::<Date32Type>().values();
+                each(array.len(), array.nulls(), |row| put(values.number(numbers[row].into(), width)))
+            }
+            DataType::Int64 if width == 8 => {
+                let numbers = array.as_primitive::<Int64Type>().values();
+                each(array.len(), array.nulls(), |row| put(values.number(numbers[row], width)))
+            }
+            DataType::Timestamp(TimeUnit::Microsecond, _) if width == 8 => {
+                let numbers = array.as_primitive::<TimestampMicrosecondType>().values();
+                each(array.len(), array.nulls(), |row| put(values.number(numbers[row], width)))
+            }
+            DataType::Decimal128(1..=18, _) if width > 0 => {
+                let numbers = array.as_primitive::<Decimal128Type>().values();
+                each(array.len(), array.nulls(), |row| put(values.number(i64::try_from(numbers[row]).ok()?, width)))
+            }
+            DataType::Utf8 if width == 0 => {
+                let texts = array.as_string::<i32>();
+                let (offsets, data) = (texts.value_offsets(), texts.value_data());
+                each(array.len(), array.nulls(), |row| {
+                    put(values.text(data, offsets[row] as usize, offsets[row + 1] as usize))
+                })
+            }
+            DataType::Dictionary(key, value) if width == 0 && **key == DataType::Int32 => {
+                let coded = array.as_dictionary::<Int32Type>();
+                let (offsets, data) = match **value {
+                    DataType::Utf8 => {
+                        let texts = coded.values().as_string::<i32>();
+                        (texts.value_offsets(), texts.value_data())
+                    }
+                    DataType::Binary => {
+                        let texts = coded.values().as_binary::<i32>();
+                        (texts.value_offsets(), texts.value_data())
+                    }
+                    _ => return None,
+                };
+                if coded.values().null_count() > 0 {
+                    return None;
+                }
+                let mut known: Vec<Option<u32>> = vec![None; coded.values().len()];
+                let keys = coded.keys().values();
+                each(array.len(), array.nulls(), |row| {
+                    let key = keys[row] as usize;
+                    if known[key].is_none() {
+                        known[key] = values.text(data, offsets[key] as usize, offsets[key + 1] as usize);
+                    }
+                    put(known[key])
+                })
+            }
+            _ => None,
+        }
+    }
+
+    /// The chunk of what was taken in.
+    fn written(&mut self, column: &ColumnDescPtr, rows: usize, statistics: Option<Statistics>) -> Result<Chunk> {
+        let mut sink = TrackedWrite::new(Vec::new());
+        let mut pages = SerializedPageWriter::new(&mut sink);
+        let (mut stored, mut plain) = (0, 0);
+        let mut put = |page: CompressedPage| -> Result<u64> {
+            let spec = pages.write_page(page)?;
+            (stored, plain) = (stored + spec.compressed_size as i64, plain + spec.uncompressed_size as i64);
+            Ok(spec.offset)
+        };
+        let count = self.values.count();
+        let buf = self.codec.compressed(&self.values.bytes)?;
+        let page = Page::DictionaryPage { buf, num_values: count, encoding: Encoding::PLAIN, is_sorted: false };
+        put(CompressedPage::new(page, self.values.bytes.len()))?;
+
+        let width = (u32::BITS - (count - 1).leading_zeros()) as u8;
+        let (mut body, mut first, mut from, mut number) = (Vec::new(), None, 0, 0);
+        for row in (0..rows).step_by(PAGE_ROWS) {
+            let page_rows = PAGE_ROWS.min(rows - row);
+            let present = self.present.get(row..row + page_rows);
+            let to = from + present.map_or(page_rows, |present| present.iter().map(|one| *one as usize).sum());
+            body.clear();
+            if column.max_def_level() > 0 {
+                body.extend_from_slice(&[0; 4]);
+                match present {
+                    Some(present) => put_levels(present, 1, &mut body),
+                    None => put_run(1, page_rows, 1, &mut body),
+                }
+                let bytes = u32::try_from(body.len() - 4)?;
+                body[..4].copy_from_slice(&bytes.to_le_bytes());
+            }
+            body.push(width);
+            put_levels(&self.places[from..to], width, &mut body);
+            let page = Page::DataPage {
+                buf: self.codec.compressed(&body)?,
+                num_values: u32::try_from(page_rows)?,
+                encoding: Encoding::RLE_DICTIONARY,
+                def_level_encoding: Encoding::RLE,
+                rep_level_encoding: Encoding::RLE,
+                statistics: None,
+            };
+            let offset = put(CompressedPage::new(page, body.len()))?;
+            first.get_or_insert(offset);
+            (from, number) = (to, number + 1);
+        }
+        pages.close()?;
+        let pages_are = |page_type, encoding, count| PageEncodingStats { page_type, encoding, count };
+        let mut metadata = ColumnChunkMetaData::builder(column.clone())
+            .set_compression(self.codec.compression())
+            .set_encodings(vec![Encoding::PLAIN, Encoding::RLE, Encoding::RLE_DICTIONARY])
+            .set_page_encoding_stats(vec![
+                pages_are(PageType::DICTIONARY_PAGE, Encoding::PLAIN, 1),
+                pages_are(PageType::DATA_PAGE, Encoding::RLE_DICTIONARY, number),
+            ])
+            .set_total_compressed_size(stored)
+            .set_total_uncompressed_size(plain)
+            .set_num_values(i64::try_from(rows)?)
+            .set_dictionary_page_offset(Some(0))
+            .set_data_page_offset(i64::try_from(first.context("a chunk has a page")?)?);
+        if let Some(statistics) = statistics {
+            metadata = metadata.set_statistics(statistics);
+        }
+        let bytes: Bytes = sink.into_inner()?.into();
+        let close = ColumnCloseResult {
+            bytes_written: bytes.len() as u64,
+            rows_written: rows as u64,
+            metadata: metadata.build()?,
+            bloom_filter: None,
+            column_index: None,
+            offset_index: None,
+        };
+        Ok(Chunk { bytes, close })
+    }
+}
+
+/// Calls for each row that is not NULL, until one is refused.
+fn each(rows: usize, nulls: Option<&NullBuffer>, mut call: impl FnMut(usize) -> Option<()>) -> Option<()> {
+    match nulls.filter(|nulls| nulls.null_count() > 0) {
+        Some(nulls) => nulls.valid_indices().try_for_each(call),
+        None => (0..rows).try_for_each(call),
+    }
+}
+
+/// The values of one chunk, in the order in which they came first.
+#[derive(Default)]
+struct Values {
+    /// A number or a short text as itself, a long text by its hash.
+    places: HashMap<u128, u32, RandomState>,
+    /// As the dictionary page has them.
+    bytes: Vec<u8>,
+    /// Where the bytes of each begin.
+    starts: Vec<u32>,
+    /// The value of the row before.
+    last: Option<(u128, u32)>,
+}
+
+impl Values {
+    fn clear(&mut self) {
+        self.places.clear();
+        self.bytes.clear();
+        self.starts.clear();
+        self.last = None;
+    }
+
+    fn count(&self) -> u32 {
+        self.starts.len() as u32
+    }
+
+    /// The place of a number of so many bytes; `None` when the dictionary is full.
+    fn number(&mut self, number: i64, width: usize) -> Option<u32> {
+        self.place(u128::from(number as u64), |bytes| bytes.extend_from_slice(&number.to_le_bytes()[..width]))
+    }
+
+    /// The place of the text that is a part of some data; `None` when the dictionary is full, or when two texts have one hash.
+    fn text(&mut self, data: &[u8], from: usize, to: usize) -> Option<u32> {
+        let text = &data[from..to];
+        let put = |bytes: &mut Vec<u8>| {
+            bytes.extend_from_slice(&(text.len() as u32).to_le_bytes());
+            bytes.extend_from_slice(text);
+        };
+        if text.len() <= SHORT_BYTES {
+            // Its length, and its bytes, which are read with those behind them where there are some.
+            let raw = match data.get(from..from + 16).and_then(|bytes| bytes.try_into().ok()) {
+                Some(bytes) => u128::from_le_bytes(bytes) & ((1 << (8 * text.len())) - 1),
+                None => text.iter().rev().fold(0, |raw, byte| raw << 8 | u128::from(*byte)),
+            };
+            return self.place(raw << 32 | text.len() as u128, put);
+        }
+        let key = u128::from(xxh3_64(text)) << 64 | text.len() as u128;
+        let place = self.place(key, put)?;
+        let start = self.starts[place as usize] as usize + 4;
+        (self.bytes.get(start..start + text.len()) == Some(text)).then_some(place)
+    }
+
+    /// The place of a key's value, which is put behind the others when it is new.
+    fn place(&mut self, key: u128, put: impl FnOnce(&mut Vec<u8>)) -> Option<u32> {
+        if let Some((last, place)) = self.last
+            && last == key
+        {
+            return Some(place);
+        }
+        let place = match self.places.entry(key) {
+            Entry::Occupied(place) => *place.get(),
+            Entry::Vacant(_) if self.bytes.len() > DICTIONARY_BYTES => return None,
+            Entry::Vacant(free) => {
+                let place = self.starts.len() as u32;
+                self.starts.push(self.bytes.len() as u32);
+                put(&mut self.bytes);
+                *free.insert(place)
+            }
+        };
+        self.last = Some((key, place));
+        Some(place)
+    }
+
+    /// The least and the greatest value, and how many rows have none.
+    fn statistics(&self, width: usize, nulls: u64) -> Statistics {
+        match width {
+            4 => {
+                let number = |bytes: &[u8]| bytes.try_into().map_or(0, i32::from_le_bytes);
+                let numbers = || self.bytes.chunks_exact(4).map(number);
+                Statistics::int32(numbers().min(), numbers().max(), None, Some(nulls), false)
+            }
+            8 => {
+                let number = |bytes: &[u8]| bytes.try_into().map_or(0, i64::from_le_bytes);
+                let numbers = || self.bytes.chunks_exact(8).map(number);
+                Statistics::int64(numbers().min(), numbers().max(), None, Some(nulls), false)
+            }
+            _ => {
+                let ends = self.starts.iter().skip(1).map(|start| *start as usize).chain([self.bytes.len()]);
+                let texts =
+                    || self.starts.iter().zip(ends.clone()).map(|(start, end)| &self.bytes[*start as usize + 4..end]);
+                let bound = |text: &[u8]| (text.len() <= BOUND_BYTES).then(|| ByteArray::from(text.to_vec()));
+                Statistics::byte_array(
+                    texts().min().and_then(bound),
+                    texts().max().and_then(bound),
+                    None,
+                    Some(nulls),
+                    false,
+                )
+            }
+        }
+    }
+}
+
+/// Appends small numbers of so many bits in Parquet's hybrid of runs and packed groups of eight.
+fn put_levels(numbers: &[u32], width: u8, out: &mut Vec<u8>) {
+    // Numbers from here on are not written yet; when a run is, they are whole groups.
+    let (mut from, mut at) = (0, 0);
+    while at < numbers.len() {
+        let run = numbers[at..].iter().take_while(|number| **number == numbers[at]).count();
+        // A run begins where a group would.
+        let filling = (at - from).next_multiple_of(8) - (at - from);
+        if run >= filling + 8 || run == numbers.len() {
+            put_packed(&numbers[from..at + filling], width, out);
+            put_run(numbers[at], run - filling, width, out);
+            from = at + run;
+        }
+        at += run;
+    }
+    put_packed(&numbers[from..], width, out);
+}
+
+fn put_run(number: u32, times: usize, width: u8, out: &mut Vec<u8>) {
+    put_varint(times << 1, out);
+    out.extend_from_slice(&number.to_le_bytes()[..usize::from(width).div_ceil(8)]);
+}
+
+/// Groups of eight numbers, the last filled up with zeros.
+fn put_packed(numbers: &[u32], width: u8, out: &mut Vec<u8>) {
+    if numbers.is_empty() {
+        return;
+    }
+    put_varint(numbers.len().div_ceil(8) << 1 | 1, out);
+    out.reserve(numbers.len().div_ceil(8) * usize::from(width) + 8);
+    for group in numbers.chunks(8) {
+        let (mut bits, mut filled) = (0_u64, 0);
+        for place in 0..8 {
+            bits |= u64::from(group.get(place).copied().unwrap_or(0)) << filled;
+            filled += u32::from(width);
+            if filled >= 32 {
+                out.extend_from_slice(&(bits as u32).to_le_bytes());
+                (bits, filled) = (bits >> 32, filled - 32);
+            }
+        }
+        out.extend_from_slice(&bits.to_le_bytes()[..filled as usize / 8]);
+    }
+}
+
+fn put_varint(mut number: usize, out: &mut Vec<u8>) {
+    while number >= 0x80 {
+        out.push(number as u8 | 0x80);
+        number >>= 7;
+    }
+    out.push(number as u8);
+}
+
+/// What compresses pages.
+enum Codec {
+    Zstd(Compression, Box<zstd::bulk::Compressor<'static>>),
+    Snappy(Box<snap::raw::Encoder>),
+}
+
+impl Codec {
+    fn new(compression: Compression) -> Result<Self> {
+        match compression {
+            Compression::ZSTD(level) => {
+                let compressor = zstd::bulk::Compressor::new(level.compression_level()).context("zstd")?;
+                Ok(Self::Zstd(compression, Box::new(compressor)))
+            }
+            Compression::SNAPPY => Ok(Self::Snappy(Box::new(snap::raw::Encoder::new()))),
+            other => bail!("the lake has no pages in {other}"),
+        }
+    }
+
+    fn compression(&self) -> Compression {
+        match self {
+            Self::Zstd(compression, _) => *compression,
+            Self::Snappy(_) => Compression::SNAPPY,
+        }
+    }
+
+    fn compressed(&mut self, page: &[u8]) -> Result<Bytes> {
+        let bytes = match self {
+            Self::Zstd(_, compressor) => compressor.compress(page).context("compress a page")?,
+            Self::Snappy(encoder) => encoder.compress_vec(page).context("compress a page")?,
+        };
+        Ok(bytes.into())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use arrow::array::{
+        Date32Array, Decimal128Array, DictionaryArray, Int32Array, Int64Array, RecordBatch, StringArray,
+        TimestampMicrosecondArray,
+    };
+    use arrow::compute::{cast, concat_batches};
+    use parquet::arrow::ArrowSchemaConverter;
+    use parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
+    use parquet::basic::ZstdLevel;
+    use parquet::file::properties::WriterProperties;
+    use parquet::file::writer::SerializedFileWriter;
+
+    use super::*;
+
+    /// The batches as a file of dictionaries alone is read back; `None` when a column is not worth one.
+    fn read_back(batches: &[RecordBatch], compression: Compression) -> Option<(RecordBatch, Vec<Statistics>)> {
+        let schema = batches[0].schema();
+        let described = ArrowSchemaConverter::new().convert(&schema).expect("a schema");
+        let mut file = SerializedFileWriter::new(
+            Vec::new(),
+            described.root_schema_ptr(),
+            Arc::new(WriterProperties::builder().build()),
+        )
+        .expect("a file");
+        let mut encoder = DictionaryEncoder::new(compression).expect("a codec");
+        let mut group = file.next_row_group().expect("a row group");
+        for (at, column) in described.columns().iter().enumerate() {
+            let parts: Vec<ArrayRef> = batches.iter().map(|batch| batch.column(at).clone()).collect();
+            let chunk = encoder.chunk(column, &parts, true).expect("encodes")?;
+            group.append_column(&chunk.bytes, chunk.close).expect("a column");
+        }
+        let metadata = group.close().expect("a row group");
+        let statistics =
+            metadata.columns().iter().map(|column| column.statistics().cloned().expect("statistics")).collect();
+        let bytes = Bytes::from(file.into_inner().expect("a file"));
+        let reader = ParquetRecordBatchReaderBuilder::try_new(bytes).expect("a file").build().expect("a reader");
+        let read: Vec<RecordBatch> = reader.collect::<Result<_, _>>().expect("rows");
+        Some((concat_batches(&read[0].schema(), &read).expect("of one schema"), statistics))
+    }
+
+    /// Columns of every kind, in two batches, with the given number for each row; NULL where there is none.
+    fn batches(numbers: &[Option<i64>]) -> Vec<RecordBatch> {
+        let text = |short: bool| {
+            let told =
+                move |n: i64| if short { "x".repeat(n as usize % 13) } else { format!("a text of some length, {n}") };
+            numbers.iter().map(|n| n.map(told)).collect::<StringArray>()
+        };
+        let coded: DictionaryArray<Int32Type> = {
+            let texts = text(false);
+            texts.iter().collect()
+        };
+        let columns: [(&str, ArrayRef); 8] = [
+            ("int", Arc::new(numbers.iter().map(|n| n.map(|n| 3 - n as i32)).collect::<Int32Array>())),
+            ("day", Arc::new(numbers.iter().map(|n| n.map(|n| n as i32)).collect::<Date32Array>())),
+            ("long", Arc::new(numbers.iter().map(|n| n.map(|n| n - (1 << 40))).collect::<Int64Array>())),
+            ("time", Arc::new(numbers.iter().map(|n| n.map(|n| n * 1_000_000)).collect::<TimestampMicrosecondArray>())),
+            (
+                "money",
+                Arc::new(
+                    numbers
+                        .iter()
+                        .map(|n| n.map(|n| i128::from(n) * 100 - 7))
+                        .collect::<Decimal128Array>()
+                        .with_precision_and_scale(18, 2)
+                        .expect("a decimal"),
+                ),
+            ),
+            ("short", Arc::new(text(true))),
+            ("long_text", Arc::new(text(false))),
+            ("coded", Arc::new(coded)),
+        ];
+        let batch =
+            RecordBatch::try_from_iter_with_nullable(columns.into_iter().map(|(n, c)| (n, c, true))).expect("rows");
+        let cut = numbers.len() / 3;
+        vec![batch.slice(0, cut), batch.slice(cut, numbers.len() - cut)]
+    }
+
+    fn plain(batches: &[RecordBatch]) -> RecordBatch {
+        let whole = concat_batches(&batches[0].schema(), batches).expect("of one schema");
+        let schema = whole.schema();
+        let columns = schema.fields().iter().zip(whole.columns()).map(|(field, column)| {
+            let plain = match field.data_type() {
+                DataType::Dictionary(..) => cast(column, &DataType::Utf8).expect("texts"),
+                _ => column.clone(),
+            };
+            (field.name().clone(), plain, true)
+        });
+        RecordBatch::try_from_iter_with_nullable(columns).expect("rows")
+    }
+
+    #[test]
+    fn what_is_written_is_read_back() {
+        let zstd = Compression::ZSTD(ZstdLevel::default());
+        // Rows in numbers around a group's and a page's; few and many values, with runs and without, with NULLs and without.
+        for rows in [1, 2, 7, 8, 9, 63, 64, 65, 1_000, PAGE_ROWS - 1, PAGE_ROWS, PAGE_ROWS + 1, 2 * PAGE_ROWS + 5] {
+            for (values, run) in [(1, 1), (2, 9), (3, 30), (13, 2), (300, 17), (5_000, 1)] {
+                // Many rows take their time.
+                for nulls in if rows > 1_000 { &[0, 11][..] } else { &[0, 2, 11, 40] } {
+                    let nulls = *nulls;
+                    let number = |row: usize| {
+                        let at = (row / run).wrapping_mul(0x9E37_79B9) >> 7;
+                        (nulls == 0 || row % 97 >= nulls).then_some((at % values) as i64)
+                    };
+                    let numbers: Vec<Option<i64>> = (0..rows).map(number).collect();
+                    if numbers.iter().flatten().next().is_none() {
+                        continue;
+                    }
+                    let batches = batches(&numbers);
+                    let compression = if rows % 2 == 0 { zstd } else { Compression::SNAPPY };
+                    let (read, statistics) = read_back(&batches, compression).expect("worth a dictionary");
+                    assert_eq!(read.columns(), plain(&batches).columns(), "{rows} rows of {values}, {nulls} NULLs");
+                    let there = || numbers.iter().flatten();
+                    let long = |n: Option<&i64>| n.map(|n| n - (1 << 40));
+                    let missing = numbers.iter().filter(|n| n.is_none()).count() as u64;
+                    let told = Statistics::int64(long(there().min()), long(there().max()), None, Some(missing), false);
+                    assert_eq!(statistics[2], told);
+                    let texts = || {
+                        plain(&batches)
+                            .column(6)
+                            .as_string::<i32>()
+                            .iter()
+                            .flatten()
+                            .map(str::to_owned)
+                            .collect::<Vec<_>>()
+                    };
+                    let bound = |text: Option<String>| text.map(|text| ByteArray::from(text.as_bytes().to_vec()));
+                    let told = Statistics::byte_array(
+                        bound(texts().into_iter().min()),
+                        bound(texts().into_iter().max()),
+                        None,
+                        Some(missing),
+                        false,
+                    );
+                    assert_eq!(statistics[6], told);
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn what_is_not_worth_a_dictionary_is_left_to_others() {
+        let one =
+            |column: ArrayRef| vec![RecordBatch::try_from_iter_with_nullable([("c", column, true)]).expect("rows")];
+        let left = |column: ArrayRef| read_back(&one(column), Compression::SNAPPY).is_none();
+        assert!(left(Arc::new(Int64Array::from_iter_values(0..200_000))), "more than a dictionary holds");
+        assert!(
+            left(Arc::new(StringArray::from_iter_values((0..90_000).map(|n| format!("{n:020}"))))),
+            "the same of texts"
+        );
+        assert!(left(Arc::new(Int64Array::from(vec![None::<i64>; 3]))), "no value");
+        assert!(left(Arc::new(arrow::array::Float64Array::from(vec![1.0]))), "another kind");
+    }
+
+    #[test]
+    fn a_text_is_the_same_wherever_it_stands_and_no_other() {
+        // Short ones, of which some are others' beginnings, some hold zeros, and some stand at the end of the data.
+        let texts = ["", "\0", "\0\0", "a", "ab", "abcdefghijkl", "abcdefghijklm", "abcdefghijkl\0", "é", "a"];
+        let column: ArrayRef = Arc::new(StringArray::from_iter_values(texts.iter().cycle().take(1_000)));
+        let rows = RecordBatch::try_from_iter_with_nullable([("c", column, true)]).expect("rows");
+        let (read, _) = read_back(std::slice::from_ref(&rows), Compression::SNAPPY).expect("worth a dictionary");
+        assert_eq!(read.columns(), rows.columns());
+    }
+}
