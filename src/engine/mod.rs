@@ -30,6 +30,7 @@ use datafusion::prelude::SQLOptions;
 pub use functions::{Calendar, register_calendar};
 pub use memory::memory_table;
 use pool::QueryMemory;
+use prepared::FewRows;
 pub use scan::{LakeScan, Sees, cast_batch};
 pub use schemas::{Seeds, register_lake};
 pub use template::{Template, analyzed};
@@ -94,7 +95,7 @@ impl Engine {
         functions::register(&session, zone);
         let state = session.state();
         let rules = state.physical_optimizers().iter().filter(|rule| !FOR_MANY_ROWS.contains(&rule.name())).cloned();
-        let config = state.config().clone().with_target_partitions(1);
+        let config = state.config().clone().with_target_partitions(1).with_extension(Arc::new(FewRows));
         let small = SessionStateBuilder::new_from_existing(state.clone())
             .with_config(config)
             .with_physical_optimizer_rules(rules.collect())

@@ -16,7 +16,7 @@ use datafusion::physical_expr::{LexOrdering, PhysicalSortExpr};
 use futures::{StreamExt, TryStreamExt};
 use object_store::ObjectStore;
 use parquet::arrow::parquet_to_arrow_schema;
-use parquet::file::metadata::{PageIndexPolicy, ParquetMetaData};
+use parquet::file::metadata::{PageIndexPolicy, ParquetMetaData, RowGroupMetaData};
 
 /// Footers that are read at once.
 const FOOTERS_AT_ONCE: usize = 16;
@@ -97,6 +97,14 @@ fn order_of(footer: &ParquetMetaData, file_schema: &SchemaRef) -> Result<Option<
         let Some((_, (index, field))) = same.filter(|(stored, _)| !stored.data_type().is_floating()) else {
             return Ok(None);
         };
+        // Of row groups without bounds the known ones say nothing.
+        let is_bounded = |group: &RowGroupMetaData| {
+            let bounds = group.column(place).statistics();
+            bounds.is_some_and(|bounds| bounds.min_bytes_opt().is_some() && bounds.max_bytes_opt().is_some())
+        };
+        if !footer.row_groups().iter().all(is_bounded) {
+            return Ok(None);
+        }
         let of_column = &known.column_statistics[index];
         let bound = |known: &Precision<ScalarValue>| known.get_value().filter(|value| !value.is_null()).cloned();
         let Some((low, high)) = bound(&of_column.min_value).zip(bound(&of_column.max_value)) else {
@@ -123,7 +131,8 @@ fn plain(kind: &DataType) -> DataType {
 #[cfg(test)]
 mod tests {
     use arrow::array::{
-        ArrayRef, Float64Array, Int32Array, Int64Array, RecordBatch, StructArray, TimestampMicrosecondArray,
+        ArrayRef, Float64Array, Int32Array, Int64Array, RecordBatch, StringArray, StructArray,
+        TimestampMicrosecondArray,
     };
     use arrow::datatypes::Field;
     use arrow::util::display::{ArrayFormatter, FormatOptions};
@@ -211,7 +220,7 @@ mod tests {
     async fn keys_that_have_another_type_since_are_sorted_by_it() {
         let number = |n: &[i64]| batch(vec![("n", Arc::new(Int64Array::from(n.to_vec())) as ArrayRef)]);
         let small = |n: &[i32]| batch(vec![("n", Arc::new(Int32Array::from(n.to_vec())) as ArrayRef)]);
-        let text = batch(vec![("n", Arc::new(arrow::array::StringArray::from(vec!["95"])) as ArrayRef)]);
+        let text = batch(vec![("n", Arc::new(StringArray::from(vec!["95"])) as ArrayRef)]);
         let sql = "select n from dwd_test order by n nulls first";
         let (_, rows) = answered(&[vec![number(&[9, 10])], vec![text]], &["n"], sql).await;
         assert_eq!(rows, ["10", "9", "95"]);
@@ -259,5 +268,18 @@ mod tests {
         let files = vec![batch(vec![("x", values), ("n", key)])];
         let (_, rows) = answered(&[files], &["n"], "select x from dwd_test order by n nulls first").await;
         assert_eq!(rows, ["0.5", "NaN", "0.5"]);
+    }
+
+    #[tokio::test]
+    async fn a_file_without_the_bounds_of_all_its_rows_is_sorted() {
+        // The last text of the first file stands alone in a row group, and no text is greater.
+        let last = "\u{10FFFF}".repeat(20);
+        let texts = |of: Vec<&str>| batch(vec![("t", Arc::new(StringArray::from(of)) as ArrayRef)]);
+        let mut of_first = vec!["a"; 256 * 1024];
+        of_first.push(&last);
+        let files = vec![texts(of_first), texts(vec!["n", "y"])];
+        let (plan, rows) = answered(&[files], &["t"], "select t from dwd_test order by t nulls first").await;
+        assert!(plan.contains("SortExec"), "{plan}");
+        assert!(rows.is_sorted() && rows.last() == Some(&last), "{:?}", &rows[rows.len() - 3..]);
     }
 }

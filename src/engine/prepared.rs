@@ -7,16 +7,14 @@ use std::any::Any;
 use std::collections::HashMap;
 use std::fmt;
 use std::hash::{Hash, Hasher};
-use std::pin::Pin;
 use std::sync::{Arc, Mutex, PoisonError};
-use std::task::{Context, Poll};
 
 use arrow::array::RecordBatch;
 use arrow::datatypes::{DataType, SchemaRef};
 use async_trait::async_trait;
 use datafusion::catalog::{Session, TableProvider};
 use datafusion::common::tree_node::{Transformed, TreeNode, TreeNodeRecursion};
-use datafusion::common::{Result, ScalarValue, Statistics, TableReference, exec_err, internal_err};
+use datafusion::common::{Result, ScalarValue, Statistics, TableReference, exec_err, internal_err, resources_err};
 use datafusion::datasource::{TableType, provider_as_source};
 use datafusion::execution::TaskContext;
 use datafusion::execution::context::SessionState;
@@ -27,24 +25,30 @@ use datafusion::logical_expr::{
     TableProviderFilterPushDown, TableScan, Volatility,
 };
 use datafusion::physical_expr::{EquivalenceProperties, Partitioning};
-use datafusion::physical_plan::coalesce_partitions::CoalescePartitionsExec;
 use datafusion::physical_plan::execution_plan::{
     Boundedness, EmissionType, ReplaceChildrenOptions, SchedulingType, reset_plan_states,
 };
+use datafusion::physical_plan::stream::RecordBatchStreamAdapter;
 use datafusion::physical_plan::{
-    DisplayAs, DisplayFormatType, ExecutionPlan, PhysicalExpr, PlanProperties, RecordBatchStream,
-    SendableRecordBatchStream, StatisticsArgs, execute_stream,
+    DisplayAs, DisplayFormatType, ExecutionPlan, PhysicalExpr, PlanProperties, SendableRecordBatchStream,
+    StatisticsArgs, execute_stream,
 };
-use futures::{Stream, StreamExt};
+use futures::{StreamExt, TryStreamExt};
 
 use crate::date::{BizDate, Slot};
 
 /// The tables of a session by the names that a query has for them.
 pub type Tables = HashMap<TableReference, Arc<dyn TableProvider>>;
 
+/// The extension of a session whose queries read few rows and are planned once for many days.
+pub struct FewRows;
+
+/// The rows of one run that may wait in memory, in bytes.
+const WAITING_BYTES: usize = 64 << 20;
+
 /// Plans of one query that nobody runs at the moment.
-#[derive(Clone, Default)]
-pub struct Idle(Arc<Mutex<Vec<Prepared>>>);
+#[derive(Default)]
+pub struct Idle(Mutex<Vec<Prepared>>);
 
 impl Idle {
     /// One of them.
@@ -98,17 +102,12 @@ impl Prepared {
         Ok(Self { plan, day: told, places })
     }
 
-    /// The rows for a day of the tables of a session; the plan is idle again when the last of them has been seen.
+    /// The rows for a day of the tables of a session.
     ///
     /// # Errors
-    /// When the storage fails.
-    pub async fn run(
-        self,
-        state: &SessionState,
-        day: Slot,
-        tables: &Tables,
-        idle: &Idle,
-    ) -> Result<SendableRecordBatchStream> {
+    /// When they are too many to wait here, when the storage fails, or when something cannot be computed: with the day known,
+    /// conditions may be put in a form that always can.
+    pub async fn rows(&self, state: &SessionState, day: Slot, tables: &Tables) -> Result<Vec<RecordBatch>> {
         let day = ScalarValue::Date32(day.map(BizDate::days));
         for place in &self.places {
             let Some(table) = tables.get(&place.table) else { return internal_err!("{} is gone", place.table) };
@@ -116,9 +115,26 @@ impl Prepared {
             let rows = table.scan(state, place.projection.as_ref(), &filters, place.limit).await?;
             place.put(Some(rows))?;
         }
-        self.day.tell(Some(day));
-        let rows = execute_stream(reset_plan_states(Arc::clone(&self.plan))?, state.task_ctx())?;
-        Ok(Box::pin(Lent { rows, plan: Some(self), idle: idle.clone() }))
+        self.day.tell(day);
+        let mut stream = execute_stream(reset_plan_states(Arc::clone(&self.plan))?, state.task_ctx())?;
+        let (mut rows, mut bytes) = (Vec::new(), 0);
+        while let Some(batch) = stream.next().await.transpose()? {
+            bytes += batch.get_array_memory_size();
+            if bytes > WAITING_BYTES {
+                return resources_err!("more than {WAITING_BYTES} bytes of rows");
+            }
+            rows.push(batch);
+        }
+        // What was put in need not wait for the next day.
+        for place in &self.places {
+            place.put(None)?;
+        }
+        Ok(rows)
+    }
+
+    /// The columns of the rows.
+    pub fn schema(&self) -> SchemaRef {
+        self.plan.schema()
     }
 }
 
@@ -149,49 +165,13 @@ fn with_day(filter: &Expr, day: &ScalarValue) -> Result<Expr> {
     known.map(|known| known.data)
 }
 
-/// The rows of a plan that is lent until they have all been seen.
-struct Lent {
-    rows: SendableRecordBatchStream,
-    plan: Option<Prepared>,
-    idle: Idle,
-}
-
-impl Stream for Lent {
-    type Item = Result<RecordBatch>;
-
-    fn poll_next(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Option<Self::Item>> {
-        let next = self.rows.poll_next_unpin(context);
-        match &next {
-            Poll::Ready(None) => {
-                if let Some(plan) = self.plan.take() {
-                    // Its rows need not wait for the next day.
-                    if plan.places.iter().all(|place| place.put(None).is_ok()) {
-                        plan.day.tell(None);
-                        self.idle.put(plan);
-                    }
-                }
-            }
-            // What went wrong once is not run again.
-            Poll::Ready(Some(Err(_))) => self.plan = None,
-            _ => {}
-        }
-        next
-    }
-}
-
-impl RecordBatchStream for Lent {
-    fn schema(&self) -> SchemaRef {
-        self.rows.schema()
-    }
-}
-
 /// The day that a plan is run for, once it is told.
 #[derive(Debug, Default)]
 struct Day(Mutex<Option<ScalarValue>>);
 
 impl Day {
-    fn tell(&self, day: Option<ScalarValue>) {
-        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = day;
+    fn tell(&self, day: ScalarValue) {
+        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = Some(day);
     }
 
     fn told(&self) -> Option<ScalarValue> {
@@ -199,7 +179,7 @@ impl Day {
     }
 }
 
-/// The function that answers the day. While a plan is made it has no answer, so that none becomes a part of the plan.
+/// The function that answers the day. While a plan is made it has no answer, so that none becomes a part of it.
 #[derive(Debug)]
 struct DayFunction {
     day: Arc<Day>,
@@ -286,7 +266,8 @@ impl TableProvider for OpenTable {
         };
         let mut statistics = Statistics::new_unknown(&schema);
         if let Some(known) = self.statistics() {
-            statistics.num_rows = known.num_rows;
+            // Of the day that the plan is made for.
+            statistics.num_rows = known.num_rows.to_inexact();
         }
         let known = EquivalenceProperties::new(Arc::clone(&schema));
         let properties = PlanProperties::new(
@@ -326,9 +307,6 @@ impl Place {
         let rows = match rows {
             Some(rows) if rows.schema() != *self.properties.eq_properties.schema() => {
                 return internal_err!("{} has other columns than were planned", self.table);
-            }
-            Some(rows) if rows.properties().partitioning.partition_count() != 1 => {
-                Some(Arc::new(CoalescePartitionsExec::new(rows)) as Arc<dyn ExecutionPlan>)
             }
             other => other,
         };
@@ -375,12 +353,13 @@ impl ExecutionPlan for Place {
         Ok(self)
     }
 
-    fn execute(&self, partition: usize, context: Arc<TaskContext>) -> Result<SendableRecordBatchStream> {
+    fn execute(&self, _: usize, context: Arc<TaskContext>) -> Result<SendableRecordBatchStream> {
         let rows = self.rows.lock().unwrap_or_else(PoisonError::into_inner).clone();
-        match rows {
-            Some(rows) => rows.execute(partition, context),
-            None => internal_err!("no rows of {} were put in", self.table),
-        }
+        let Some(rows) = rows else { return internal_err!("no rows of {} were put in", self.table) };
+        // One part after the other: which row comes first must not depend on which is read faster.
+        let parts = 0..rows.properties().partitioning.partition_count();
+        let parts = futures::stream::iter(parts.map(move |part| rows.execute(part, Arc::clone(&context))));
+        Ok(Box::pin(RecordBatchStreamAdapter::new(self.schema(), parts.try_flatten())))
     }
 
     fn statistics_from_inputs(&self, _: &[Arc<Statistics>], _: &StatisticsArgs) -> Result<Arc<Statistics>> {

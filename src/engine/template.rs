@@ -13,15 +13,16 @@ use datafusion::common::tree_node::{Transformed, TreeNode, TreeNodeRecursion};
 use datafusion::common::{DFSchema, ParamValues, ScalarValue, TableReference};
 use datafusion::dataframe::DataFrame;
 use datafusion::datasource::provider_as_source;
-use datafusion::execution::context::SessionContext;
+use datafusion::execution::context::{SessionContext, SessionState};
 use datafusion::logical_expr::expr::Placeholder;
 use datafusion::logical_expr::{Expr, LogicalPlan, TableScan};
 use datafusion::optimizer::common_subexpr_eliminate::CommonSubexprEliminate;
 use datafusion::optimizer::simplify_expressions::SimplifyExpressions;
 use datafusion::optimizer::{Optimizer, OptimizerConfig, OptimizerRule};
+use datafusion::physical_plan::stream::RecordBatchStreamAdapter;
 use datafusion::physical_plan::{SendableRecordBatchStream, execute_stream};
 
-use super::prepared::{Idle, Prepared, Tables, table_of};
+use super::prepared::{FewRows, Idle, Prepared, Tables, table_of};
 use crate::date::{BizDate, Slot};
 
 /// The parameter of a query that is computed by the day.
@@ -78,14 +79,12 @@ impl Template {
     /// When a table is missing or has other columns, or the storage fails.
     pub async fn rows(&self, session: &SessionContext, day: Slot) -> Result<SendableRecordBatchStream> {
         let (state, tables) = (session.state(), self.tables(session).await?);
-        // Rows that are computed in one piece are few, and it takes longer to plan than to compute them.
-        if state.config().target_partitions() == 1 && self.can_be_prepared.load(Ordering::Relaxed) {
-            let prepared = match self.idle.take() {
-                Some(prepared) => Ok(prepared),
-                None => Prepared::new(&state, &self.plan, DAY, &tables).await,
-            };
-            match prepared {
-                Ok(prepared) => return Ok(prepared.run(&state, day, &tables, &self.idle).await?),
+        // Few rows take longer to plan than to compute.
+        let few = state.config().get_extension::<FewRows>().is_some();
+        if few && self.can_be_prepared.load(Ordering::Relaxed) {
+            match self.prepared_rows(&state, day, &tables).await {
+                Ok(rows) => return Ok(rows),
+                // The usual way can do more, or says what is wrong.
                 Err(_) => self.can_be_prepared.store(false, Ordering::Relaxed),
             }
         }
@@ -95,6 +94,23 @@ impl Template {
         let plan = self.rest.optimize(plan, &state, |_, _| {})?;
         let plan = state.query_planner().create_physical_plan(&plan, &state).await?;
         Ok(execute_stream(plan, state.task_ctx())?)
+    }
+
+    /// The rows by a physical plan that was or now is made for all days.
+    async fn prepared_rows(
+        &self,
+        state: &SessionState,
+        day: Slot,
+        tables: &Tables,
+    ) -> Result<SendableRecordBatchStream> {
+        let plan = match self.idle.take() {
+            Some(plan) => plan,
+            None => Prepared::new(state, &self.plan, DAY, tables).await?,
+        };
+        let rows = plan.rows(state, day, tables).await?;
+        let schema = plan.schema();
+        self.idle.put(plan);
+        Ok(Box::pin(RecordBatchStreamAdapter::new(schema, futures::stream::iter(rows.into_iter().map(Ok)))))
     }
 
     /// Its tables as a session has them.
@@ -185,20 +201,22 @@ mod tests {
 
     use super::*;
 
-    /// A session with a table `t` of numbers, each with its day, that computes in so many pieces.
-    fn session(rows: &[(i64, i32)], pieces: usize) -> SessionContext {
+    /// A session with a table `t` of numbers, each with its day; it may be one for few rows.
+    fn session(rows: &[(i64, i32)], few: bool) -> SessionContext {
         let numbers: ArrayRef = Arc::new(Int64Array::from_iter_values(rows.iter().map(|row| row.0)));
         let days: ArrayRef = Arc::new(Date32Array::from_iter_values(rows.iter().map(|row| row.1)));
         let batch = RecordBatch::try_from_iter([("n", numbers), ("dt", days)]).expect("a batch");
         let table = MemTable::try_new(batch.schema(), vec![vec![batch]]).expect("a table");
-        let session = SessionContext::new_with_config(SessionConfig::new().with_target_partitions(pieces));
+        let config = SessionConfig::new();
+        let config = if few { config.with_target_partitions(1).with_extension(Arc::new(FewRows)) } else { config };
+        let session = SessionContext::new_with_config(config);
         session.register_table("t", Arc::new(table)).expect("registers");
         session
     }
 
     /// Planned with other rows than it is computed of.
     async fn template(sql: &str) -> Template {
-        let planning = session(&[(0, 0)], 2);
+        let planning = session(&[(0, 0)], false);
         let query = planning.sql(sql).await.expect("plans");
         Template::new(&planning, query).expect("optimises")
     }
@@ -210,16 +228,19 @@ mod tests {
         cells.map(|line| line.replace(['|', ' '], "")).collect::<Vec<_>>().join(" ")
     }
 
-    /// What comes of a query in pieces; and in one, by a plan that was made for another day and other rows.
+    /// What comes of a query that is planned for a day; and by a plan that was made for another day and other rows.
     async fn computed(sql: &str, rows: &[(i64, i32)], day: Slot) -> String {
         let template = template(sql).await;
-        let in_pieces = cells(template.rows(&session(rows, 2), day).await.expect("plans")).await;
+        let for_the_day = cells(template.rows(&session(rows, false), day).await.expect("plans")).await;
         for (others, day) in [(&[(3, 9), (1, 77)][..], Some(BizDate::from_days(9))), (&[], None)] {
-            cells(template.rows(&session(others, 1), day).await.expect("plans")).await;
+            cells(template.rows(&session(others, true), day).await.expect("plans")).await;
         }
-        let in_one = cells(template.rows(&session(rows, 1), day).await.expect("plans")).await;
-        assert_eq!(in_one, in_pieces, "{sql}");
-        in_pieces
+        let for_many = cells(template.rows(&session(rows, true), day).await.expect("plans")).await;
+        assert_eq!(for_many, for_the_day, "{sql}");
+        let is_prepared = template.can_be_prepared.into_inner();
+        assert_eq!(template.idle.take().is_some(), is_prepared, "{sql}");
+        assert_eq!(is_prepared, !sql.contains("recursive") && !sql.contains("coalesce"), "{sql}");
+        for_the_day
     }
 
     #[tokio::test]
@@ -264,10 +285,10 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_plan_is_made_once_and_lent_to_one_at_a_time() {
+    async fn a_plan_is_made_once_and_run_by_one_at_a_time() {
         let template = template("select sum(n) as n, $dt - interval '1 day' from t where dt = $dt").await;
         let day = |day| Some(BizDate::from_days(day));
-        let (one, two) = (session(&[(1, 1), (2, 2)], 1), session(&[(40, 2)], 1));
+        let (one, two) = (session(&[(1, 1), (2, 2)], true), session(&[(40, 2)], true));
         assert!(template.idle.take().is_none(), "none is made before it is needed");
         for _ in 0..3 {
             assert_eq!(cells(template.rows(&one, day(2)).await.expect("plans")).await, "21970-01-02");
@@ -275,12 +296,44 @@ mod tests {
             assert!(template.idle.take().is_none(), "it is the only one");
             template.idle.put(made);
         }
-        // Two at a time need two.
-        let first = template.rows(&one, day(1)).await.expect("plans");
-        let second = template.rows(&two, day(2)).await.expect("plans");
-        assert_eq!(cells(second).await, "401970-01-02");
-        assert_eq!(cells(first).await, "11970-01-01");
-        assert!(template.idle.take().is_some() && template.idle.take().is_some());
+        let (first, second) = tokio::join!(template.rows(&one, day(1)), template.rows(&two, day(2)));
+        assert_eq!(cells(first.expect("plans")).await, "11970-01-01");
+        assert_eq!(cells(second.expect("plans")).await, "401970-01-02");
+    }
+
+    #[tokio::test]
+    async fn parts_of_a_table_come_one_after_the_other_and_what_failed_is_told() {
+        let batch = |n: i64| {
+            let columns = [
+                ("n", Arc::new(Int64Array::from(vec![n])) as ArrayRef),
+                ("dt", Arc::new(Date32Array::from(vec![2])) as ArrayRef),
+            ];
+            RecordBatch::try_from_iter(columns).expect("a batch")
+        };
+        let parts: Vec<Vec<RecordBatch>> = (0..9).map(|part| vec![batch(9 - part)]).collect();
+        let session = session(&[], true);
+        session.deregister_table("t").expect("deregisters");
+        let table = MemTable::try_new(batch(0).schema(), parts).expect("a table");
+        session.register_table("t", Arc::new(table)).expect("registers");
+        let day = Some(BizDate::from_days(2));
+        let ordered = template("select n from t where dt = $dt").await;
+        assert_eq!(cells(ordered.rows(&session, day).await.expect("plans")).await, "9 8 7 6 5 4 3 2 1");
+        assert!(ordered.idle.take().is_some());
+        let failing = template("select n / (n - 5) as n from t where dt = $dt").await;
+        let rows = failing.rows(&session, day).await.expect("plans").try_collect::<Vec<_>>().await;
+        assert!(rows.expect_err("fails").to_string().contains("Divide by zero"));
+        assert!(failing.idle.take().is_none(), "what went wrong once is not run again");
+    }
+
+    #[tokio::test]
+    async fn what_can_be_computed_of_a_known_day_alone_is_computed_so() {
+        // In nanoseconds, in which a time is compared with the sum of a date and an interval, there is no year 2984.
+        let far = "select count(*) as n from t \
+                   where dt = $dt and arrow_cast(n * 16000000000000000, 'Timestamp(µs)') >= $dt + interval '1 day'";
+        let template = template(far).await;
+        let session = session(&[(1, 1), (2, 2), (4, 2)], true);
+        assert_eq!(cells(template.rows(&session, Some(BizDate::from_days(2))).await.expect("plans")).await, "2");
+        assert!(!template.can_be_prepared.into_inner(), "it was tried, and is not again");
     }
 
     #[tokio::test]

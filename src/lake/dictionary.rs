@@ -21,10 +21,12 @@ use parquet::column::page::{CompressedPage, Page, PageWriter};
 use parquet::column::writer::ColumnCloseResult;
 use parquet::data_type::ByteArray;
 use parquet::file::metadata::{ColumnChunkMetaData, PageEncodingStats};
-use parquet::file::statistics::Statistics;
+use parquet::file::statistics::{Statistics, ValueStatistics};
 use parquet::file::writer::{SerializedPageWriter, TrackedWrite};
 use parquet::schema::types::ColumnDescPtr;
 use xxhash_rust::xxh3::xxh3_64;
+
+use super::hybrid::{put_numbers, put_run};
 
 /// Rows of a page: what a reader decompresses at once.
 const PAGE_ROWS: usize = 32 * 1024;
@@ -32,7 +34,7 @@ const PAGE_ROWS: usize = 32 * 1024;
 const DICTIONARY_BYTES: usize = 1 << 20;
 /// A text of so many bytes is a number of its own.
 const SHORT_BYTES: usize = 12;
-/// Bounds of longer texts are left out of a chunk's statistics.
+/// Bounds of longer texts are cut in a chunk's statistics.
 const BOUND_BYTES: usize = 64;
 
 /// A column chunk as it is to stand in a file.
@@ -192,14 +194,14 @@ impl DictionaryEncoder {
             if column.max_def_level() > 0 {
                 body.extend_from_slice(&[0; 4]);
                 match present {
-                    Some(present) => put_levels(present, 1, &mut body),
+                    Some(present) => put_numbers(present, 1, &mut body),
                     None => put_run(1, page_rows, 1, &mut body),
                 }
                 let bytes = u32::try_from(body.len() - 4)?;
                 body[..4].copy_from_slice(&bytes.to_le_bytes());
             }
             body.push(width);
-            put_levels(&self.places[from..to], width, &mut body);
+            put_numbers(&self.places[from..to], width, &mut body);
             let page = Page::DataPage {
                 buf: self.codec.compressed(&body)?,
                 num_values: u32::try_from(page_rows)?,
@@ -243,7 +245,7 @@ impl DictionaryEncoder {
 }
 
 /// Calls for each row that is not NULL, until one is refused.
-fn each(rows: usize, nulls: Option<&NullBuffer>, mut call: impl FnMut(usize) -> Option<()>) -> Option<()> {
+fn each(rows: usize, nulls: Option<&NullBuffer>, call: impl FnMut(usize) -> Option<()>) -> Option<()> {
     match nulls.filter(|nulls| nulls.null_count() > 0) {
         Some(nulls) => nulls.valid_indices().try_for_each(call),
         None => (0..rows).try_for_each(call),
@@ -339,69 +341,47 @@ impl Values {
                 let ends = self.starts.iter().skip(1).map(|start| *start as usize).chain([self.bytes.len()]);
                 let texts =
                     || self.starts.iter().zip(ends.clone()).map(|(start, end)| &self.bytes[*start as usize + 4..end]);
-                let bound = |text: &[u8]| (text.len() <= BOUND_BYTES).then(|| ByteArray::from(text.to_vec()));
-                Statistics::byte_array(
-                    texts().min().and_then(bound),
-                    texts().max().and_then(bound),
-                    None,
-                    Some(nulls),
-                    false,
+                let bounds = texts().min().zip(texts().max());
+                let bounds = bounds.and_then(|(low, high)| Some((lower_bound(low)?, upper_bound(high)?)));
+                let (low, high) = bounds.unzip();
+                let is_exact = |bound: &Option<(Vec<u8>, bool)>| bound.as_ref().is_some_and(|bound| bound.1);
+                let (low_is_exact, high_is_exact) = (is_exact(&low), is_exact(&high));
+                let told = |bound: Option<(Vec<u8>, bool)>| bound.map(|bound| ByteArray::from(bound.0));
+                Statistics::ByteArray(
+                    ValueStatistics::new(told(low), told(high), None, Some(nulls), false)
+                        .with_min_is_exact(low_is_exact)
+                        .with_max_is_exact(high_is_exact),
                 )
             }
         }
     }
 }
 
-/// Appends small numbers of so many bits in Parquet's hybrid of runs and packed groups of eight.
-fn put_levels(numbers: &[u32], width: u8, out: &mut Vec<u8>) {
-    // Numbers from here on are not written yet; when a run is, they are whole groups.
-    let (mut from, mut at) = (0, 0);
-    while at < numbers.len() {
-        let run = numbers[at..].iter().take_while(|number| **number == numbers[at]).count();
-        // A run begins where a group would.
-        let filling = (at - from).next_multiple_of(8) - (at - from);
-        if run >= filling + 8 || run == numbers.len() {
-            put_packed(&numbers[from..at + filling], width, out);
-            put_run(numbers[at], run - filling, width, out);
-            from = at + run;
+/// A text that is not greater than another, not long, and whether it is that one itself.
+fn lower_bound(text: &[u8]) -> Option<(Vec<u8>, bool)> {
+    if text.len() <= BOUND_BYTES {
+        return Some((text.to_vec(), true));
+    }
+    let text = std::str::from_utf8(text).ok()?;
+    Some((text[..text.floor_char_boundary(BOUND_BYTES)].into(), false))
+}
+
+/// A text that is not less than another, not long, and whether it is that one itself; `None` when there is none.
+fn upper_bound(text: &[u8]) -> Option<(Vec<u8>, bool)> {
+    let (low, is_exact) = lower_bound(text)?;
+    if is_exact {
+        return Some((low, true));
+    }
+    let mut text = String::from_utf8(low).ok()?;
+    while let Some(last) = text.pop() {
+        // What it begins with, its last character the next one of as many bytes.
+        let next = char::from_u32(u32::from(last) + 1).filter(|next| next.len_utf8() == last.len_utf8());
+        if let Some(next) = next {
+            text.push(next);
+            return Some((text.into_bytes(), false));
         }
-        at += run;
     }
-    put_packed(&numbers[from..], width, out);
-}
-
-fn put_run(number: u32, times: usize, width: u8, out: &mut Vec<u8>) {
-    put_varint(times << 1, out);
-    out.extend_from_slice(&number.to_le_bytes()[..usize::from(width).div_ceil(8)]);
-}
-
-/// Groups of eight numbers, the last filled up with zeros.
-fn put_packed(numbers: &[u32], width: u8, out: &mut Vec<u8>) {
-    if numbers.is_empty() {
-        return;
-    }
-    put_varint(numbers.len().div_ceil(8) << 1 | 1, out);
-    out.reserve(numbers.len().div_ceil(8) * usize::from(width) + 8);
-    for group in numbers.chunks(8) {
-        let (mut bits, mut filled) = (0_u64, 0);
-        for place in 0..8 {
-            bits |= u64::from(group.get(place).copied().unwrap_or(0)) << filled;
-            filled += u32::from(width);
-            if filled >= 32 {
-                out.extend_from_slice(&(bits as u32).to_le_bytes());
-                (bits, filled) = (bits >> 32, filled - 32);
-            }
-        }
-        out.extend_from_slice(&bits.to_le_bytes()[..filled as usize / 8]);
-    }
-}
-
-fn put_varint(mut number: usize, out: &mut Vec<u8>) {
-    while number >= 0x80 {
-        out.push(number as u8 | 0x80);
-        number >>= 7;
-    }
-    out.push(number as u8);
+    None
 }
 
 /// What compresses pages.
@@ -443,7 +423,7 @@ mod tests {
     use std::sync::Arc;
 
     use arrow::array::{
-        Date32Array, Decimal128Array, DictionaryArray, Int32Array, Int64Array, RecordBatch, StringArray,
+        BinaryArray, Date32Array, Decimal128Array, DictionaryArray, Int32Array, Int64Array, RecordBatch, StringArray,
         TimestampMicrosecondArray,
     };
     use arrow::compute::{cast, concat_batches};
@@ -599,6 +579,64 @@ mod tests {
         // Short ones, of which some are others' beginnings, some hold zeros, and some stand at the end of the data.
         let texts = ["", "\0", "\0\0", "a", "ab", "abcdefghijkl", "abcdefghijklm", "abcdefghijkl\0", "é", "a"];
         let column: ArrayRef = Arc::new(StringArray::from_iter_values(texts.iter().cycle().take(1_000)));
+        let rows = RecordBatch::try_from_iter_with_nullable([("c", column, true)]).expect("rows");
+        let (read, _) = read_back(std::slice::from_ref(&rows), Compression::SNAPPY).expect("worth a dictionary");
+        assert_eq!(read.columns(), rows.columns());
+    }
+
+    fn statistics_of(column: ArrayRef) -> Statistics {
+        let rows = RecordBatch::try_from_iter_with_nullable([("c", column, true)]).expect("rows");
+        read_back(&[rows], Compression::SNAPPY).expect("worth a dictionary").1.remove(0)
+    }
+
+    #[test]
+    fn long_texts_are_bounded_by_shorter_ones_or_not_at_all() {
+        let told = |texts: &[String]| statistics_of(Arc::new(StringArray::from_iter_values(texts)));
+        let short = told(&["b".repeat(BOUND_BYTES), "c".to_owned()]);
+        assert!(short.min_is_exact() && short.max_is_exact());
+        assert_eq!(short.min_bytes_opt(), Some("b".repeat(BOUND_BYTES).as_bytes()));
+        let long = told(&["é".repeat(50), "é".repeat(60)]);
+        assert!(!long.min_is_exact() && !long.max_is_exact());
+        assert_eq!(long.min_bytes_opt(), Some("é".repeat(32).as_bytes()));
+        assert_eq!(long.max_bytes_opt(), Some(format!("{}ê", "é".repeat(31)).as_bytes()));
+        let last = told(&["a".to_owned(), format!("z{}", "\u{10FFFF}".repeat(20))]);
+        assert_eq!(last.max_bytes_opt(), Some(&b"{"[..]), "nothing comes after its last characters");
+        let none = told(&["a".to_owned(), "\u{10FFFF}".repeat(20)]);
+        assert_eq!((none.min_bytes_opt(), none.max_bytes_opt()), (None, None), "both or none");
+    }
+
+    #[test]
+    fn a_dictionary_says_what_its_rows_hold_and_not_what_it_could() {
+        let keys = Int32Array::from(vec![Some(2), None, Some(2), Some(0)]);
+        let texts = DictionaryArray::new(keys.clone(), Arc::new(StringArray::from(vec!["m", "a", "n", "z"])));
+        let told = Statistics::byte_array(Some("m".into()), Some("n".into()), None, Some(1), false);
+        assert_eq!(statistics_of(Arc::new(texts)), told);
+        let bytes = DictionaryArray::new(keys.clone(), Arc::new(BinaryArray::from_vec(vec![b"m\xff", b"a", b"n"])));
+        let rows = RecordBatch::try_from_iter_with_nullable([("c", Arc::new(bytes) as ArrayRef, true)]).expect("rows");
+        let (read, _) = read_back(std::slice::from_ref(&rows), Compression::SNAPPY).expect("worth a dictionary");
+        assert_eq!(read.column(0), &cast(rows.column(0), &DataType::Binary).expect("bytes"));
+        let with_null = DictionaryArray::new(keys, Arc::new(StringArray::from(vec![Some("m"), None, None])));
+        let rows =
+            RecordBatch::try_from_iter_with_nullable([("c", Arc::new(with_null) as ArrayRef, true)]).expect("rows");
+        assert!(read_back(&[rows], Compression::SNAPPY).is_none(), "a value that is NULL is left to others");
+    }
+
+    #[test]
+    fn a_column_that_is_never_null_and_a_small_decimal_are_read_back() {
+        let money = Decimal128Array::from(vec![-995, 0, 995]).with_precision_and_scale(9, 2).expect("a decimal");
+        let columns =
+            [("n", Arc::new(Int64Array::from(vec![7, 7, -1])) as ArrayRef), ("m", Arc::new(money) as ArrayRef)];
+        let rows = RecordBatch::try_from_iter_with_nullable(columns.map(|(n, c)| (n, c, false))).expect("rows");
+        let (read, statistics) =
+            read_back(std::slice::from_ref(&rows), Compression::SNAPPY).expect("worth a dictionary");
+        assert_eq!(read.columns(), rows.columns());
+        assert_eq!(statistics[1], Statistics::int32(Some(-995), Some(995), None, Some(0), false));
+    }
+
+    #[test]
+    fn a_page_of_nulls_stands_between_others() {
+        let number = |row: usize| (!(PAGE_ROWS..2 * PAGE_ROWS).contains(&row)).then_some(row as i64 / 1000);
+        let column: ArrayRef = Arc::new((0..3 * PAGE_ROWS).map(number).collect::<Int64Array>());
         let rows = RecordBatch::try_from_iter_with_nullable([("c", column, true)]).expect("rows");
         let (read, _) = read_back(std::slice::from_ref(&rows), Compression::SNAPPY).expect("worth a dictionary");
         assert_eq!(read.columns(), rows.columns());

@@ -1,6 +1,6 @@
 //! Parquet files of the lake: how rows become bytes, and what is known of them.
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, ensure};
 use arrow::array::{Array, ArrayRef, AsArray, RecordBatch, new_null_array};
 use arrow::compute::{cast, max, min};
 use arrow::datatypes::{DataType, Date32Type, Field, Int32Type, Int64Type, SchemaRef};
@@ -80,14 +80,21 @@ fn written(
     let leaves: Vec<(usize, ColumnDescPtr)> = (0..described.num_columns())
         .map(|leaf| (described.get_column_root_idx(leaf), described.column(leaf)))
         .collect();
+    for batch in batches {
+        let kinds = |schema: &SchemaRef| schema.fields().iter().map(|f| f.data_type().clone()).collect::<Vec<_>>();
+        ensure!(kinds(batch.schema_ref()) == kinds(schema), "rows of other columns than their file's");
+    }
     let mut dictionaries = DictionaryEncoder::new(compression)?;
+    // A column that was not worth it once is not tried again.
+    let mut worth: Vec<bool> = leaves.iter().map(|(_, leaf)| properties.dictionary_enabled(leaf.path())).collect();
     for rows in row_groups(batches) {
         let columns: Vec<Vec<ArrayRef>> =
             (0..schema.fields().len()).map(|at| rows.iter().map(|part| part.column(at).clone()).collect()).collect();
         let mut chunks: Vec<Option<Chunk>> = columns.iter().map(|_| None).collect();
-        for (root, leaf) in leaves.iter().filter(|(_, leaf)| properties.dictionary_enabled(leaf.path())) {
+        for ((root, leaf), worth) in leaves.iter().zip(&mut worth).filter(|(_, worth)| **worth) {
             let with_statistics = properties.statistics_enabled(leaf.path()) != EnabledStatistics::None;
             chunks[*root] = dictionaries.chunk(leaf, &columns[*root], with_statistics)?;
+            *worth = chunks[*root].is_some();
         }
         let others: Vec<usize> = (0..chunks.len()).filter(|at| chunks[*at].is_none()).collect();
         let mut others = crate_chunks(schema, &others, &columns, properties)?.into_iter();

@@ -14,6 +14,7 @@ mod encoding;
 mod files;
 mod head;
 mod history;
+mod hybrid;
 mod kept;
 mod log;
 mod order;

@@ -2,10 +2,15 @@
 
 use std::sync::Arc;
 
-use arrow::array::{Date32Array, Int64Array, RecordBatch, TimestampMicrosecondArray};
+use arrow::array::{
+    ArrayRef, Date32Array, Float64Array, Int64Array, RecordBatch, StringArray, StructArray, TimestampMicrosecondArray,
+    new_null_array,
+};
+use arrow::compute::concat_batches;
 use arrow::datatypes::{DataType, Field, Schema, SchemaRef, TimeUnit};
 
 use object_store::ObjectStoreExt;
+use parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
 
 use super::*;
 use crate::date::BizDate;
@@ -318,7 +323,7 @@ async fn small_files_become_one_and_a_reader_who_came_before_reads_on() {
     assert_eq!(numbers(&table).await, [1, 5, 6, 9, 2, 3], "sorted files stay sorted");
     let merged = table.files().iter().find(|file| file.rows == 4).expect("a file");
     let bytes = lake.store().get(&table.object_path(&merged.path)).await.expect("gets").bytes().await.expect("bytes");
-    let reader = parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder::try_new(bytes).expect("Parquet");
+    let reader = ParquetRecordBatchReaderBuilder::try_new(bytes).expect("Parquet");
     assert!(reader.metadata().row_group(0).sorting_columns().is_some_and(|columns| columns.len() == 1));
     assert_eq!(lake.records("dwd_test").await.expect("reads").len(), 1, "records stay");
     let log = folder.path().join(format!("dwd/dwd_test/_delta_log/{:020}.json", table.version()));
@@ -366,4 +371,38 @@ async fn a_file_that_was_staged_and_never_committed_goes_and_the_log_is_cut_behi
     let file = staged(&again, 20_100, &[7]).await;
     again.commit(commit(vec![file], &[])).await.expect("goes on");
     assert_eq!(lake.table("dwd_test").await.expect("opens").expect("exists").files().len(), 46);
+}
+
+#[test]
+fn a_file_has_row_groups_and_columns_of_all_kinds() {
+    let rows = 256 * 1024 + 10_000;
+    let numbers = || 0..rows as i64;
+    let texts = |of: fn(i64) -> String| Arc::new(StringArray::from_iter_values(numbers().map(of))) as ArrayRef;
+    let pair = StructArray::from(vec![
+        (
+            Arc::new(Field::new("x", DataType::Int64, true)),
+            Arc::new(Int64Array::from_iter_values(numbers())) as ArrayRef,
+        ),
+        (Arc::new(Field::new("y", DataType::Utf8, true)), texts(|n| format!("{}", n % 5))),
+    ]);
+    let columns: [(&str, ArrayRef); 6] = [
+        ("few", texts(|n| format!("one of a few, {}", n * 7919 % 11))),
+        ("each", texts(|n| format!("{:x}", n.wrapping_mul(0x1E37_79B9_7F4A_7C15)))),
+        ("pair", Arc::new(pair)),
+        ("double", Arc::new(Float64Array::from_iter(numbers().map(|n| (n % 3 > 0).then_some(n as f64))))),
+        // Worth a dictionary in the first row group, and no longer in the second.
+        ("long", Arc::new(Int64Array::from_iter_values(numbers().map(|n| if n < 200_000 { n % 9 } else { n * 7919 })))),
+        ("none", new_null_array(&DataType::Utf8, rows)),
+    ];
+    let whole =
+        RecordBatch::try_from_iter_with_nullable(columns.map(|(name, column)| (name, column, true))).expect("rows");
+    let parts = [whole.slice(0, 100_000), whole.slice(100_000, 0), whole.slice(100_000, rows - 100_000)];
+    let file = encode_parquet(&whole.schema(), &parts).expect("encodes");
+    let reader = ParquetRecordBatchReaderBuilder::try_new(file.bytes).expect("a file");
+    assert_eq!(reader.metadata().num_row_groups(), 2);
+    let read: Vec<RecordBatch> = reader.build().expect("a reader").collect::<Result<_, _>>().expect("rows");
+    assert_eq!(concat_batches(&whole.schema(), &read).expect("of one schema").columns(), whole.columns());
+    let other = Arc::new(Schema::new(vec![Field::new("few", DataType::Date32, true)]));
+    assert!(encode_parquet(&other, &[whole.project(&[0]).expect("a column")]).is_err(), "rows of another kind");
+    assert!(encode_parquet(&other, &[whole]).is_err(), "rows of other columns");
 }
