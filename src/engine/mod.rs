@@ -22,7 +22,7 @@ use datafusion::catalog::{
 };
 use datafusion::execution::context::{SessionConfig, SessionContext, SessionState};
 use datafusion::execution::memory_pool::TrackConsumersPool;
-use datafusion::execution::runtime_env::{RuntimeEnv, RuntimeEnvBuilder};
+use datafusion::execution::runtime_env::RuntimeEnvBuilder;
 use datafusion::execution::session_state::SessionStateBuilder;
 use datafusion::physical_plan::SendableRecordBatchStream;
 use datafusion::prelude::SQLOptions;
@@ -61,7 +61,6 @@ const FOR_MANY_ROWS: [&str; 8] = [
 /// One engine for a run: sessions made from it share memory, caches and spill space.
 #[derive(Clone)]
 pub struct Engine {
-    runtime: Arc<RuntimeEnv>,
     // Rules and functions are made once: a run plans a thousand queries.
     state: Arc<SessionState>,
     /// The same for queries that read few rows.
@@ -91,7 +90,7 @@ impl Engine {
         // The small side of a join stands on the left, where it is held once for all threads; the other side streams by
         // in the order that it has.
         options.optimizer.repartition_joins = false;
-        let session = SessionContext::new_with_config_rt(config, Arc::clone(&runtime));
+        let session = SessionContext::new_with_config_rt(config, runtime);
         functions::register(&session, zone);
         let state = session.state();
         let rules = state.physical_optimizers().iter().filter(|rule| !FOR_MANY_ROWS.contains(&rule.name())).cloned();
@@ -100,7 +99,7 @@ impl Engine {
             .with_config(config)
             .with_physical_optimizer_rules(rules.collect())
             .build();
-        Ok(Self { runtime, state: Arc::new(state), small: Arc::new(small) })
+        Ok(Self { state: Arc::new(state), small: Arc::new(small) })
     }
 
     /// The names of all functions that SQL may call.
@@ -139,10 +138,8 @@ impl Engine {
         let _ = catalog.register_schema("all", Arc::new(MemorySchemaProvider::new()));
         let catalogs = MemoryCatalogProviderList::new();
         catalogs.register_catalog("strata".to_owned(), Arc::new(catalog));
-        let state = SessionStateBuilder::new_from_existing(state.clone())
-            .with_catalog_list(Arc::new(catalogs))
-            .with_runtime_env(Arc::clone(&self.runtime))
-            .build();
+        let mut state = state.clone();
+        state.register_catalog_list(Arc::new(catalogs));
         SessionContext::new_with_state(state)
     }
 }
