@@ -9,8 +9,9 @@ use std::sync::Arc;
 
 use anyhow::Result;
 use arrow::array::RecordBatch;
+use futures::{StreamExt, TryStreamExt, stream};
 
-use super::stage::{Staged, flush, split_by_day};
+use super::stage::{ENCODED_AT_ONCE, Staged, flush, split_by_day};
 use crate::date::{BizDate, Slot};
 use crate::engine::cast_batch;
 use crate::lake::{Commit, FileRef, StagedFile, Table, read_batches};
@@ -41,13 +42,19 @@ pub async fn publish(
     let mut commit =
         Commit { records, run: by.run.to_owned(), operation: "build", now_ms: by.now_ms, ..Default::default() };
     if table.partitioned() {
-        for staged in staged {
-            commit.removes.extend(table.files().iter().filter(|f| f.slot == staged.slot).cloned());
+        let table: &Table = table;
+        let replaced = |file: &&FileRef| staged.iter().any(|staged| staged.slot == file.slot);
+        commit.removes.extend(table.files().iter().filter(replaced).cloned());
+        let flushed = staged.into_iter().map(|staged| async move {
+            let mut files = Vec::new();
             if !staged.batches.is_empty() {
-                commit.adds.push(flush(table, staged.slot, &staged.file_schema, &staged.batches, by.run).await?);
+                files.push(flush(table, staged.slot, &staged.file_schema, staged.batches, by.run).await?);
             }
-            commit.adds.extend(staged.files);
-        }
+            files.extend(staged.files);
+            anyhow::Ok(files)
+        });
+        let flushed: Vec<_> = stream::iter(flushed).buffered(ENCODED_AT_ONCE).try_collect().await?;
+        commit.adds.extend(flushed.into_iter().flatten());
         commit.removes.extend(table.files().iter().filter(|f| gone.contains(&f.slot)).cloned());
     } else if !staged.is_empty() || !gone.is_empty() {
         let (removes, adds) = merged(table, staged, gone, by.run).await?;
@@ -107,7 +114,7 @@ async fn merged(
     for (slot, batch) in days.into_iter().flat_map(|(slot, batches)| batches.into_iter().map(move |b| (slot, b))) {
         let month = slot.map(BizDate::first_of_month);
         if rows >= SMALL_FILE_ROWS * 4 || (rows > 0 && month != month_before) {
-            adds.push(flush(table, None, &schema, &std::mem::take(&mut waiting), run).await?);
+            adds.push(flush(table, None, &schema, std::mem::take(&mut waiting), run).await?);
             rows = 0;
         }
         month_before = month;
@@ -115,7 +122,7 @@ async fn merged(
         waiting.push(batch);
     }
     if rows > 0 {
-        adds.push(flush(table, None, &schema, &waiting, run).await?);
+        adds.push(flush(table, None, &schema, waiting, run).await?);
     }
     Ok((removes, adds))
 }

@@ -8,6 +8,7 @@ use anyhow::{Context, Result};
 use arrow::array::{Array, AsArray, RecordBatch};
 use arrow::compute::{concat_batches, partition};
 use arrow::datatypes::{Date32Type, SchemaRef};
+use datafusion::common::runtime::SpawnedTask;
 use datafusion::physical_plan::SendableRecordBatchStream;
 use futures::StreamExt;
 use tokio::task::JoinHandle;
@@ -44,8 +45,8 @@ pub struct Staged {
     pub rows_hold: bool,
 }
 
-/// Files that are encoded while the next rows are computed.
-const ENCODED_AT_ONCE: usize = 2;
+/// Files that are encoded at once, while the next rows are computed or beside one another.
+pub const ENCODED_AT_ONCE: usize = 2;
 
 /// Where staged rows go.
 pub struct Stager<'a> {
@@ -213,15 +214,17 @@ impl<'a> Stager<'a> {
     }
 }
 
-/// Puts batches of a table's schema into one uncommitted file of a schema.
+/// Puts batches of a table's schema into one uncommitted file of a schema, which is encoded beside what else is done.
 pub async fn flush(
     table: &Table,
     slot: Slot,
     schema: &SchemaRef,
-    batches: &[RecordBatch],
+    batches: Vec<RecordBatch>,
     run: &str,
 ) -> Result<StagedFile> {
-    table.put(slot, encoded(schema, batches)?, run).await
+    let schema = SchemaRef::clone(schema);
+    let file = SpawnedTask::spawn(async move { encoded(&schema, &batches) });
+    table.put(slot, file.join_unwind().await.context("encode a file")??, run).await
 }
 
 fn encoded(schema: &SchemaRef, batches: &[RecordBatch]) -> Result<EncodedFile> {
