@@ -4,12 +4,12 @@
 //! answers what it was told last, and a table a place that files are put into, so that a plan over few rows outlives both.
 
 use std::any::Any;
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::fmt;
 use std::hash::{Hash, Hasher};
 use std::sync::{Arc, Mutex, PoisonError};
 
-use arrow::array::RecordBatch;
+use arrow::array::{Array, ArrayData, RecordBatch};
 use arrow::datatypes::{DataType, SchemaRef};
 use async_trait::async_trait;
 use datafusion::catalog::{Session, TableProvider};
@@ -117,10 +117,10 @@ impl Prepared {
         }
         self.day.tell(day);
         let mut stream = execute_stream(reset_plan_states(Arc::clone(&self.plan))?, state.task_ctx())?;
-        let (mut rows, mut bytes) = (Vec::new(), 0);
+        let (mut rows, mut held) = (Vec::new(), Held::default());
         while let Some(batch) = stream.next().await.transpose()? {
-            bytes += batch.get_array_memory_size();
-            if bytes > WAITING_BYTES {
+            batch.columns().iter().for_each(|column| held.add(&column.to_data()));
+            if held.bytes > WAITING_BYTES {
                 return resources_err!("more than {WAITING_BYTES} bytes of rows");
             }
             rows.push(batch);
@@ -135,6 +135,24 @@ impl Prepared {
     /// The columns of the rows.
     pub fn schema(&self) -> SchemaRef {
         self.plan.schema()
+    }
+}
+
+/// The memory of some arrays; sorted rows share the texts that they were sorted from.
+#[derive(Default)]
+struct Held {
+    buffers: HashSet<usize>,
+    bytes: usize,
+}
+
+impl Held {
+    fn add(&mut self, array: &ArrayData) {
+        for buffer in array.buffers() {
+            if self.buffers.insert(buffer.data_ptr().as_ptr() as usize) {
+                self.bytes += buffer.capacity();
+            }
+        }
+        array.child_data().iter().for_each(|child| self.add(child));
     }
 }
 
@@ -264,11 +282,6 @@ impl TableProvider for OpenTable {
             Some(wanted) => Arc::new(self.schema().project(wanted)?),
             None => self.schema(),
         };
-        let mut statistics = Statistics::new_unknown(&schema);
-        if let Some(known) = self.statistics() {
-            // Of the day that the plan is made for.
-            statistics.num_rows = known.num_rows.to_inexact();
-        }
         let known = EquivalenceProperties::new(Arc::clone(&schema));
         let properties = PlanProperties::new(
             known,
@@ -281,7 +294,8 @@ impl TableProvider for OpenTable {
             projection: projection.cloned(),
             filters: filters.to_vec(),
             limit,
-            statistics: Arc::new(statistics),
+            // Not of the day that the plan is made for: on which side a join holds its rows must not depend on that.
+            statistics: Arc::new(Statistics::new_unknown(&schema)),
             properties: Arc::new(properties.with_scheduling_type(SchedulingType::Cooperative)),
             rows: Mutex::new(None),
         });

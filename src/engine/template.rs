@@ -5,7 +5,7 @@
 
 use std::collections::HashMap;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicU8, Ordering};
 
 use anyhow::{Result, bail};
 use arrow::datatypes::{DataType, Field, SchemaRef};
@@ -28,6 +28,9 @@ use crate::date::{BizDate, Slot};
 /// The parameter of a query that is computed by the day.
 const DAY: &str = "$dt";
 
+/// How often a plan for many days may fail before each day has one of its own: one day may be unlike the others.
+const CHANCES: u8 = 3;
+
 /// An optimised query, its day still open.
 pub struct Template {
     plan: LogicalPlan,
@@ -35,8 +38,8 @@ pub struct Template {
     tables: HashMap<TableReference, SchemaRef>,
     /// What is done when the day is known: what is said of it becomes constants, and conditions on columns.
     rest: Optimizer,
-    /// Whether a physical plan can be made before the day is known, as far as that is known.
-    can_be_prepared: AtomicBool,
+    /// How often a physical plan that is made before the day is known may still fail: not at all where none can be made.
+    chances: AtomicU8,
     /// The physical plans that were.
     idle: Idle,
 }
@@ -56,16 +59,16 @@ impl Template {
         let common = CommonSubexprEliminate::new();
         let rules = state.optimizers().iter().filter(|rule| rule.name() != common.name()).cloned();
         let early = Optimizer::with_rules(rules.collect()).optimize(analyzed.clone(), &state, |_, _| {});
-        let (plan, rest, can_be_prepared) = match early {
+        let (plan, rest, chances) = match early {
             Ok(plan) => {
                 let rest = Optimizer::with_rules(vec![Arc::new(SimplifyExpressions::new()), Arc::new(common)]);
-                let can_be_prepared = is_by_day_and_not_recursive(&plan)?;
-                (plan, rest, can_be_prepared)
+                let chances = if is_by_day_and_not_recursive(&plan)? { CHANCES } else { 0 };
+                (plan, rest, chances)
             }
             // Some rules compute what an expression comes to, which the day has to be known for.
-            Err(_) => (analyzed, Optimizer::with_rules(state.optimizers().to_vec()), false),
+            Err(_) => (analyzed, Optimizer::with_rules(state.optimizers().to_vec()), 0),
         };
-        Ok(Self { plan, tables, rest, can_be_prepared: can_be_prepared.into(), idle: Idle::default() })
+        Ok(Self { plan, tables, rest, chances: chances.into(), idle: Idle::default() })
     }
 
     /// The columns of its rows.
@@ -81,12 +84,13 @@ impl Template {
         let (state, tables) = (session.state(), self.tables(session).await?);
         // Few rows take longer to plan than to compute.
         let few = state.config().get_extension::<FewRows>().is_some();
-        if few && self.can_be_prepared.load(Ordering::Relaxed) {
-            match self.prepared_rows(&state, day, &tables).await {
-                Ok(rows) => return Ok(rows),
-                // The usual way can do more, or says what is wrong.
-                Err(_) => self.can_be_prepared.store(false, Ordering::Relaxed),
+        if few && self.chances.load(Ordering::Relaxed) > 0 {
+            // Where it fails the usual way can do more, or says what is wrong.
+            if let Ok(rows) = self.prepared_rows(&state, day, &tables).await {
+                return Ok(rows);
             }
+            let fewer = |chances: u8| Some(chances.saturating_sub(1));
+            let _ = self.chances.fetch_update(Ordering::Relaxed, Ordering::Relaxed, fewer);
         }
         let day = ScalarValue::Date32(day.map(BizDate::days));
         let values = ParamValues::from(vec![(DAY.trim_start_matches('$'), day)]);
@@ -237,7 +241,7 @@ mod tests {
         }
         let for_many = cells(template.rows(&session(rows, true), day).await.expect("plans")).await;
         assert_eq!(for_many, for_the_day, "{sql}");
-        let is_prepared = template.can_be_prepared.into_inner();
+        let is_prepared = template.chances.into_inner() == CHANCES;
         assert_eq!(template.idle.take().is_some(), is_prepared, "{sql}");
         assert_eq!(is_prepared, !sql.contains("recursive") && !sql.contains("coalesce"), "{sql}");
         for_the_day
@@ -332,8 +336,10 @@ mod tests {
                    where dt = $dt and arrow_cast(n * 16000000000000000, 'Timestamp(µs)') >= $dt + interval '1 day'";
         let template = template(far).await;
         let session = session(&[(1, 1), (2, 2), (4, 2)], true);
-        assert_eq!(cells(template.rows(&session, Some(BizDate::from_days(2))).await.expect("plans")).await, "2");
-        assert!(!template.can_be_prepared.into_inner(), "it was tried, and is not again");
+        for chances in [2, 1, 0, 0] {
+            assert_eq!(cells(template.rows(&session, Some(BizDate::from_days(2))).await.expect("plans")).await, "2");
+            assert_eq!(template.chances.load(Ordering::Relaxed), chances, "it is tried a few times");
+        }
     }
 
     #[tokio::test]
@@ -346,7 +352,7 @@ mod tests {
             ("select n from t", false),
             (recursive, false),
         ] {
-            assert_eq!(template(sql).await.can_be_prepared.into_inner(), is_prepared, "{sql}");
+            assert_eq!(template(sql).await.chances.into_inner() > 0, is_prepared, "{sql}");
         }
     }
 }

@@ -94,7 +94,8 @@ fn written(
         for ((root, leaf), worth) in leaves.iter().zip(&mut worth).filter(|(_, worth)| **worth) {
             let with_statistics = properties.statistics_enabled(leaf.path()) != EnabledStatistics::None;
             chunks[*root] = dictionaries.chunk(leaf, &columns[*root], with_statistics)?;
-            *worth = chunks[*root].is_some();
+            let is_null = || columns[*root].iter().all(|part| part.null_count() == part.len());
+            *worth = chunks[*root].is_some() || is_null();
         }
         let others: Vec<usize> = (0..chunks.len()).filter(|at| chunks[*at].is_none()).collect();
         let mut others = crate_chunks(schema, &others, &columns, properties)?.into_iter();
